@@ -187,6 +187,16 @@ class EmotionState:
     """How much this observation added to `observed_seconds`."""
 
 
+MODEL_CONTRACT_VERSION = "1"
+"""What the model file's input, output and metadata mean; a file of another version is refused."""
+MODEL_INPUT = "face"
+"""uint8 `[N, 48, 48, 1]`."""
+MODEL_OUTPUT = "probabilities"
+"""float32 `[N, 7]`, calibrated, in the order of `EMOTIONS`."""
+MODEL_METADATA_PREFIX = "vire."
+"""Before each metadata key of the model file: `vire.contract`, `vire.labels`, …"""
+
+
 # --- alert ------------------------------------------------------------------------------------
 
 
