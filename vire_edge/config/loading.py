@@ -1,0 +1,205 @@
+"""TOML file + environment → `Config`, or one `ConfigError` that names each wrong key, its value and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+
+from vire_edge.config.settings import Config
+from vire_edge.errors import ConfigError
+
+DEFAULT_PATH = Path("/etc/vire-edge/config.toml")
+ENV_PREFIX = "VIRE_EDGE_"
+ENV_CONFIG = ENV_PREFIX + "CONFIG"
+"""Names the configuration file; every other variable with the prefix is a setting."""
+
+
+def load_config(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:
+    """Read the configuration.
+
+    Args:
+        path: the TOML file; None takes `DEFAULT_PATH` if it is there and the defaults otherwise.
+        environ: the environment, the process's own when left out. `VIRE_EDGE_MQTT__HOST` sets `mqtt.host`;
+            a list or table is given as JSON.
+
+    Returns:
+        The validated configuration with its passwords read from their files or systemd's credentials.
+
+    Raises:
+        ConfigError: the file is missing, unreadable or no TOML, or a key or value is wrong.
+    """
+    environ = os.environ if environ is None else environ
+    if path is None and DEFAULT_PATH.exists():
+        path = DEFAULT_PATH
+    values = {} if path is None else _read_toml(path)
+    variables = _lay_over(values, environ)
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        lines = [_describe(detail, variables, values) for detail in error.errors(include_url=False)]
+        where = "the environment" if path is None else f"configuration {path}"
+        raise ConfigError(f"{where}: " + "; ".join(dict.fromkeys(lines))) from None
+    return _with_secrets(config, environ)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"configuration {path} does not exist; make one with: vire-edge check-config --example > {path}"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"configuration {path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"configuration {path} is not valid TOML: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"configuration {path} cannot be read: {reason}") from None
+
+
+def _lay_over(values: dict[str, Any], environ: Mapping[str, str]) -> dict[tuple[str, ...], str]:
+    """Write the environment's settings into `values`; return location → variable."""
+    variables: dict[tuple[str, ...], str] = {}
+    for variable, text in sorted(environ.items()):
+        if not variable.startswith(ENV_PREFIX) or variable == ENV_CONFIG:
+            continue
+        location = tuple(variable.removeprefix(ENV_PREFIX).lower().split("__"))
+        value: Any = text
+        if text.startswith(("[", "{")):
+            try:
+                value = json.loads(text)
+            except (ValueError, RecursionError):
+                raise ConfigError(f"{variable} starts like a JSON list or table and is none: {text!r}") from None
+        table = values
+        for key in location[:-1]:
+            table = table.setdefault(key, {})
+            if not isinstance(table, dict):
+                raise ConfigError(
+                    f"{variable}: {key} is no table; give the whole list as JSON in {ENV_PREFIX}{key.upper()}"
+                )
+        table[location[-1]] = value
+        variables[location] = variable
+    return variables
+
+
+def _describe(detail: ErrorDetails, variables: Mapping[tuple[str, ...], str], values: dict[str, Any]) -> str:
+    """One wrong key in one clause: `alerts[0].hold_seconds must be above 0, got -3`."""
+    location = _without_tags(detail["loc"], values)
+    key = variables.get(tuple(str(part) for part in location)) or _dotted(location)
+    context = detail.get("ctx", {})
+    value = detail["input"]
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"{key} is not a setting{_suggestion(location)}"
+        case "missing":
+            return f"{key} is missing"
+        case "greater_than":
+            return f"{key} must be above {context['gt']}, got {value!r}"
+        case "greater_than_equal":
+            return f"{key} must be at least {context['ge']}, got {value!r}"
+        case "less_than_equal":
+            return f"{key} must be at most {context['le']}, got {value!r}"
+        case "literal_error" | "enum":
+            return f"{key} must be {context['expected']}, got {value!r}"
+        case "union_tag_invalid":
+            return f"{key}.kind must be one of {context['expected_tags']}, got {context['tag']!r}"
+        case "union_tag_not_found":
+            return f"{key}.kind is missing; it must be 'sustained', 'spike', 'absence' or 'camera'"
+        case "value_error" if isinstance(value, str | int | float):
+            return f"{key} {context['error']}, got {value!r}"
+        case "value_error":
+            return f"{key}: {context['error']}" if location else str(context["error"])
+    shown = "" if isinstance(value, dict | list) or "password" in str(location[-1:]) else f", got {value!r}"
+    message = detail["msg"][:1].lower() + detail["msg"][1:]
+    return f"{key}: {message}{shown}"
+
+
+def _without_tags(location: tuple[int | str, ...], values: Any) -> tuple[int | str, ...]:
+    """Drop what pydantic adds for the branch of a union, so that the location is the file's own."""
+    kept: list[int | str] = []
+    for position, part in enumerate(location):
+        if isinstance(values, list) and isinstance(part, int) and part < len(values):
+            values = values[part]
+        elif isinstance(values, dict) and (part in values or position == len(location) - 1):
+            values = values.get(part)
+        else:
+            continue
+        kept.append(part)
+    return tuple(kept)
+
+
+def _dotted(location: tuple[int | str, ...]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _suggestion(location: tuple[int | str, ...]) -> str:
+    """Offer the nearest key of the same table, or the table where the key lives."""
+    wrong, keys = str(location[-1]), _keys(location[:-1])
+    if near := difflib.get_close_matches(wrong, keys, n=1, cutoff=0.6):
+        return f"; did you mean {near[0]!r}?"
+    elsewhere = [
+        f"{table}.{wrong}" for table in Config.model_fields if wrong in _keys((table,)) and location[:-1] != (table,)
+    ]
+    if elsewhere:
+        return f"; did you mean {elsewhere[0]!r}?"
+    return f"; there is {', '.join(keys)}"
+
+
+def _keys(location: tuple[int | str, ...]) -> list[str]:
+    """The keys that the table at `location` may have."""
+    models: set[type[BaseModel]] = {Config}
+    for part in location:
+        if isinstance(part, str):
+            models = {
+                found
+                for model in models
+                if part in model.model_fields
+                for found in _models_in(model.model_fields[part].annotation)
+            }
+    return sorted({key for model in models for key in model.model_fields})
+
+
+def _models_in(annotation: Any) -> set[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return {model for argument in get_args(annotation) for model in _models_in(argument)}
+
+
+def _with_secrets(config: Config, environ: Mapping[str, str]) -> Config:
+    """Read the passwords that stand in files or in systemd's credentials."""
+    mqtt, broker = config.mqtt, config.broker
+    if (password := _password("mqtt", mqtt.username, mqtt.password_file, environ)) is not None:
+        mqtt = mqtt.model_copy(update={"password": password})
+    if (password := _password("broker", broker.username, broker.password_file, environ)) is not None:
+        broker = broker.model_copy(update={"password": password})
+    return config.model_copy(update={"mqtt": mqtt, "broker": broker})
+
+
+def _password(section: str, username: str | None, path: Path | None, environ: Mapping[str, str]) -> SecretStr | None:
+    key = f"{section}.password_file"
+    if path is None and username is not None and (folder := environ.get("CREDENTIALS_DIRECTORY")):
+        credential = Path(folder) / f"{section}_password"
+        path = credential if credential.exists() else None
+        key = f"systemd credential {section}_password"
+    if path is None:
+        return None
+    try:
+        first_line, _, _ = path.read_text(encoding="utf-8").partition("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{key}: {path} cannot be read: {reason}") from None
+    if not first_line.strip():
+        raise ConfigError(f"{key}: the first line of {path} is empty; it must be the password")
+    return SecretStr(first_line.rstrip("\r"))

@@ -1,0 +1,233 @@
+"""The `[[alerts]]` tables: four kinds of rule, their defaults, and their way into the domain."""
+
+from __future__ import annotations
+
+import re
+from datetime import time
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from vire_edge.config.base import Name, PositiveSeconds, Seconds, Section, Share
+from vire_edge.domain import (
+    AbsenceRule,
+    ActiveHours,
+    CameraRule,
+    CameraStatus,
+    Emotion,
+    Severity,
+    SpikeRule,
+    SustainedRule,
+)
+
+_HOURS = re.compile(r"(\d{2}:\d{2})-(\d{2}:\d{2})")
+
+
+def _check_hours(value: object) -> object:
+    try:
+        if isinstance(value, str) and (match := _HOURS.fullmatch(value)):
+            start, end = (time.fromisoformat(part) for part in match.groups())
+            if start != end:
+                return value
+    except ValueError:
+        pass
+    raise ValueError('must be two different local times such as "08:00-21:00"')
+
+
+Hours = Annotated[str, BeforeValidator(_check_hours)]
+
+
+def _active_hours(value: str) -> ActiveHours:
+    start, end = value.split("-")
+    return ActiveHours(time.fromisoformat(start), time.fromisoformat(end))
+
+
+class _Alert(Section):
+    """What all kinds of rule share."""
+
+    name: Name
+    """Stands in each alert; unique."""
+    severity: Severity = Severity.WARNING
+    """info, warning or critical."""
+    cameras: list[Name] = Field(default_factory=list)
+    """Cameras that the rule watches; empty for all."""
+    hold_seconds: Seconds = 5.0
+    """How long the condition must last before an alert, and be over before its end: shorter blips are no episode."""
+    cooldown_seconds: Seconds = 300.0
+    """After an alert has ended, how long the same rule on the same camera only counts: five minutes keep a
+    carer's phone quiet about one spell that comes in waves."""
+    escalate_after_seconds: PositiveSeconds | None = None
+    """When an alert goes on for this long it is announced again with the severity below."""
+    escalate_to: Severity = Severity.CRITICAL
+    """The severity of an escalated alert; also passes a cooldown."""
+
+    @model_validator(mode="after")
+    def _check_escalation(self) -> Self:
+        if self.escalate_after_seconds is not None and self.escalate_to.rank <= self.severity.rank:
+            raise ValueError(
+                f"escalate_to must be above the severity {self.severity!s}, got {self.escalate_to!s}; "
+                "raise it or leave out escalate_after_seconds"
+            )
+        return self
+
+
+class _LevelAlert(_Alert):
+    """A rule with two thresholds of its own."""
+
+    threshold_key: ClassVar[str]
+    clear_key: ClassVar[str]
+
+    @model_validator(mode="after")
+    def _check_hysteresis(self) -> Self:
+        threshold, clear = getattr(self, self.threshold_key), getattr(self, self.clear_key)
+        if clear > threshold:
+            raise ValueError(f"{self.clear_key} must be at most {self.threshold_key} ({threshold}), got {clear}")
+        return self
+
+
+class SustainedAlert(_LevelAlert):
+    """An emotion, or a group of them, fills a share of the observed time in a window."""
+
+    threshold_key = "share"
+    clear_key = "clear_share"
+
+    kind: Literal["sustained"]
+    emotions: list[Emotion] = Field(min_length=1)
+    """Their probabilities are added: ["sad", "fear", "angry"] is distress."""
+    score: Share = 0.5
+    """Smoothed probability from which a face counts as showing them: more likely than all others together."""
+    window_seconds: PositiveSeconds = 60.0
+    """Only what was observed within this time counts."""
+    min_observed_seconds: PositiveSeconds = 20.0
+    """With less observation in the window nothing is concluded."""
+    share: Share = 0.6
+    """Share of the observed time from which the rule fires."""
+    clear_share: Share = 0.4
+    """Share under which it stops; the gap between the two keeps it from flapping."""
+
+    @model_validator(mode="after")
+    def _check_window(self) -> Self:
+        if self.min_observed_seconds > self.window_seconds:
+            raise ValueError(
+                f"min_observed_seconds must be at most window_seconds ({self.window_seconds}), "
+                f"got {self.min_observed_seconds}"
+            )
+        return self
+
+    def to_rule(self) -> SustainedRule:
+        """The same rule as a value of the domain."""
+        return SustainedRule(
+            **_shared(self),
+            threshold=self.share,
+            clear_threshold=self.clear_share,
+            emotions=frozenset(self.emotions),
+            score=self.score,
+            window_seconds=self.window_seconds,
+            min_observed_seconds=self.min_observed_seconds,
+        )
+
+
+class SpikeAlert(_LevelAlert):
+    """A high score held for some seconds."""
+
+    threshold_key = "score"
+    clear_key = "clear_score"
+
+    kind: Literal["spike"]
+    emotions: list[Emotion] = Field(min_length=1)
+    """Their probabilities are added."""
+    score: Share = 0.85
+    """Smoothed probability from which the rule fires."""
+    clear_score: Share = 0.6
+    """Smoothed probability under which it stops."""
+    hold_seconds: Seconds = 4.0
+    """A grimace lasts about a second; four seconds are meant."""
+
+    def to_rule(self) -> SpikeRule:
+        """The same rule as a value of the domain."""
+        return SpikeRule(
+            **_shared(self),
+            threshold=self.score,
+            clear_threshold=self.clear_score,
+            emotions=frozenset(self.emotions),
+        )
+
+
+class AbsenceAlert(_Alert):
+    """No face on any of the cameras for hours, inside the active hours, while a camera was working."""
+
+    kind: Literal["absence"]
+    absent_hours: float = Field(default=6.0, gt=0, le=168)
+    """Six hours of an active day without a face are unusual in a room that is lived in."""
+    active_hours: Hours = "08:00-21:00"
+    """Local time that counts; the night does not."""
+    hold_seconds: Seconds = 0.0
+    """The hours are the hold already."""
+
+    def to_rule(self) -> AbsenceRule:
+        """The same rule as a value of the domain."""
+        return AbsenceRule(
+            **_shared(self),
+            threshold=1.0,
+            clear_threshold=1.0,
+            absent_seconds=self.absent_hours * 3600,
+            active_hours=_active_hours(self.active_hours),
+        )
+
+
+class CameraAlert(_Alert):
+    """A camera is offline, stalled or dark for too long."""
+
+    kind: Literal["camera"]
+    statuses: list[Literal[CameraStatus.RECONNECTING, CameraStatus.STALLED, CameraStatus.DARK]] = Field(
+        default=[CameraStatus.RECONNECTING, CameraStatus.STALLED], min_length=1
+    )
+    """reconnecting (it is offline), stalled or dark."""
+    active_hours: Hours | None = None
+    """Local time that counts; left out, the whole day. A dark room at night is no fault."""
+    hold_seconds: Seconds = 60.0
+    """A camera that comes back within a minute is no news."""
+
+    def to_rule(self) -> CameraRule:
+        """The same rule as a value of the domain."""
+        return CameraRule(
+            **_shared(self),
+            threshold=1.0,
+            clear_threshold=1.0,
+            statuses=frozenset(self.statuses),
+            active_hours=None if self.active_hours is None else _active_hours(self.active_hours),
+        )
+
+
+Alert = Annotated[SustainedAlert | SpikeAlert | AbsenceAlert | CameraAlert, Field(discriminator="kind")]
+
+
+def default_alerts() -> list[Alert]:
+    """The rules of a home where one person needs care."""
+    distress = [Emotion.SAD, Emotion.FEAR, Emotion.ANGRY]
+    return [
+        SustainedAlert(kind="sustained", name="distress", emotions=distress, escalate_after_seconds=600),
+        SpikeAlert(kind="spike", name="fear", emotions=[Emotion.FEAR]),
+        AbsenceAlert(kind="absence", name="absence"),
+        CameraAlert(kind="camera", name="camera-offline"),
+        CameraAlert(
+            kind="camera",
+            name="camera-dark",
+            statuses=[CameraStatus.DARK],
+            active_hours="09:00-17:00",
+            hold_seconds=600,
+            severity=Severity.INFO,
+        ),
+    ]
+
+
+def _shared(alert: _Alert) -> dict[str, Any]:
+    return {
+        "name": alert.name,
+        "severity": alert.severity,
+        "hold_seconds": alert.hold_seconds,
+        "cooldown_seconds": alert.cooldown_seconds,
+        "escalate_after_seconds": alert.escalate_after_seconds,
+        "escalate_to": alert.escalate_to,
+        "cameras": frozenset(alert.cameras),
+    }
