@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from vire_edge.config.rules import AbsenceAlert, CameraAlert, SpikeAlert, SustainedAlert, default_alerts
+from vire_edge.config.rules import default_alerts
 from vire_edge.config.settings import CameraConfig, Config
 
 _HEADER = """\

@@ -21,6 +21,18 @@ ENV_PREFIX = "VIRE_EDGE_"
 ENV_CONFIG = ENV_PREFIX + "CONFIG"
 """Names the configuration file; every other variable with the prefix is a setting."""
 
+_PHRASES = {
+    "missing": "{key} is missing",
+    "greater_than": "{key} must be above {gt}, got {value!r}",
+    "greater_than_equal": "{key} must be at least {ge}, got {value!r}",
+    "less_than_equal": "{key} must be at most {le}, got {value!r}",
+    "literal_error": "{key} must be {expected}, got {value!r}",
+    "enum": "{key} must be {expected}, got {value!r}",
+    "union_tag_invalid": "{key}.kind must be one of {expected_tags}, got {tag!r}",
+    "union_tag_not_found": "{key}.kind is missing; it must be 'sustained', 'spike', 'absence' or 'camera'",
+}
+"""pydantic's error types in this project's words."""
+
 
 def load_config(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:
     """Read the configuration.
@@ -95,32 +107,17 @@ def _describe(detail: ErrorDetails, variables: Mapping[tuple[str, ...], str], va
     """One wrong key in one clause: `alerts[0].hold_seconds must be above 0, got -3`."""
     location = _without_tags(detail["loc"], values)
     key = variables.get(tuple(str(part) for part in location)) or _dotted(location)
-    context = detail.get("ctx", {})
-    value = detail["input"]
-    match detail["type"]:
-        case "extra_forbidden":
-            return f"{key} is not a setting{_suggestion(location)}"
-        case "missing":
-            return f"{key} is missing"
-        case "greater_than":
-            return f"{key} must be above {context['gt']}, got {value!r}"
-        case "greater_than_equal":
-            return f"{key} must be at least {context['ge']}, got {value!r}"
-        case "less_than_equal":
-            return f"{key} must be at most {context['le']}, got {value!r}"
-        case "literal_error" | "enum":
-            return f"{key} must be {context['expected']}, got {value!r}"
-        case "union_tag_invalid":
-            return f"{key}.kind must be one of {context['expected_tags']}, got {context['tag']!r}"
-        case "union_tag_not_found":
-            return f"{key}.kind is missing; it must be 'sustained', 'spike', 'absence' or 'camera'"
-        case "value_error" if isinstance(value, str | int | float):
-            return f"{key} {context['error']}, got {value!r}"
-        case "value_error":
-            return f"{key}: {context['error']}" if location else str(context["error"])
-    shown = "" if isinstance(value, dict | list) or "password" in str(location[-1:]) else f", got {value!r}"
-    message = detail["msg"][:1].lower() + detail["msg"][1:]
-    return f"{key}: {message}{shown}"
+    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"{key} is not a setting{_suggestion(location)}"
+    if kind in _PHRASES:
+        return _PHRASES[kind].format(key=key, value=value, **context)
+    if kind == "value_error":  # one of our own validators: its words already fit behind the key
+        table = isinstance(value, dict)
+        return f"{key}{':' if table and key else ''} {context['error']}{'' if table else f', got {value!r}'}".strip()
+    is_secret = "password" in str(location[-1:])
+    shown = "" if is_secret or isinstance(value, dict | list) else f", got {value!r}"
+    return f"{key}: {detail['msg'][:1].lower()}{detail['msg'][1:]}{shown}"
 
 
 def _without_tags(location: tuple[int | str, ...], values: Any) -> tuple[int | str, ...]:

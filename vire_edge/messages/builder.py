@@ -1,0 +1,141 @@
+"""Domain values → messages of one device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from vire_edge.domain import CameraState, EmotionState, Episode, EpisodeChange, EpisodeEvent, Message, Severity
+from vire_edge.messages.payloads import (
+    ActiveAlertsPayload,
+    AlertPayload,
+    Availability,
+    AvailabilityPayload,
+    CameraPayload,
+    HealthPayload,
+    PersonPayload,
+    ResponsePayload,
+    StatePayload,
+)
+from vire_edge.messages.topics import Topics
+
+ALERT_EXPIRY_SECONDS = {Severity.INFO: 3_600, Severity.WARNING: 86_400, Severity.CRITICAL: 604_800}
+"""How long an alert is worth delivering: an hour, a day, a week."""
+
+
+class Messages:
+    """Builds every message that a device sends. Times are passed in."""
+
+    def __init__(self, topics: Topics) -> None:
+        self.topics = topics
+
+    def availability(self, status: Availability, *, at: datetime) -> Message:
+        """Whether the device is there."""
+        payload = AvailabilityPayload(device_id=self.topics.device_id, at=at, status=status)
+        return Message(self.topics.availability, payload.to_bytes(), retain=True)
+
+    def state(self, camera: str, people: Sequence[EmotionState], *, not_observed: int, at: datetime) -> Message:
+        """The people whom a camera sees."""
+        payload = StatePayload(
+            device_id=self.topics.device_id,
+            at=at,
+            camera=camera,
+            people=[
+                PersonPayload(
+                    track_id=person.track_id,
+                    dominant=person.scores.dominant,
+                    scores=person.scores.as_dict(),
+                    observed_seconds=person.observed_seconds,
+                )
+                for person in people
+            ],
+            not_observed=not_observed,
+        )
+        return Message(self.topics.state(camera), payload.to_bytes(), retain=True)
+
+    def camera(self, state: CameraState, *, at: datetime) -> Message:
+        """What a camera is doing."""
+        payload = CameraPayload(
+            device_id=self.topics.device_id,
+            at=at,
+            camera=state.camera,
+            status=state.status,
+            since=state.since,
+            reason=state.reason,
+        )
+        return Message(self.topics.camera(state.camera), payload.to_bytes(), retain=True)
+
+    def alert(self, event: EpisodeEvent) -> Message:
+        """An episode's news."""
+        payload = self._alert(event.episode, event.change, at=event.at.utc)
+        expiry = ALERT_EXPIRY_SECONDS[event.episode.severity]
+        return Message(self.topics.alerts, payload.to_bytes(), expiry_seconds=expiry)
+
+    def active_alerts(self, episodes: Sequence[Episode], *, at: datetime) -> Message:
+        """The open episodes."""
+        alerts = [
+            self._alert(episode, EpisodeChange.UPDATED if episode.sequence else EpisodeChange.STARTED, at=at)
+            for episode in episodes
+        ]
+        payload = ActiveAlertsPayload(device_id=self.topics.device_id, at=at, alerts=alerts)
+        return Message(self.topics.active_alerts, payload.to_bytes(), retain=True)
+
+    def health(self, payload: HealthPayload) -> Message:
+        """The device's report on itself."""
+        return Message(self.topics.health, payload.to_bytes(), retain=True)
+
+    def response(
+        self,
+        verb: str,
+        transaction: str | None,
+        *,
+        at: datetime,
+        result: dict[str, Any] | None = None,
+        error: str | None = None,
+    ) -> Message:
+        """The answer to a command; `error` when it was refused."""
+        payload = ResponsePayload(
+            device_id=self.topics.device_id,
+            at=at,
+            transaction=transaction,
+            ok=error is None,
+            error=error,
+            result=result or {},
+        )
+        return Message(self.topics.response(verb), payload.to_bytes())
+
+    def _alert(self, episode: Episode, change: EpisodeChange, *, at: datetime) -> AlertPayload:
+        return AlertPayload(
+            device_id=self.topics.device_id,
+            at=at,
+            event=change,
+            alert_id=episode.alert_id,
+            sequence=episode.sequence,
+            rule=episode.rule,
+            severity=episode.severity,
+            camera=episode.camera,
+            text=describe(episode),
+            started_at=episode.started_at,
+            ended_at=episode.ended_at,
+            end_reason=episode.end_reason,
+            acknowledged_at=episode.acknowledged_at,
+            level=episode.level,
+            evidence=dict(episode.evidence),
+            track_ids=list(episode.track_ids),
+            coalesced=episode.coalesced,
+        )
+
+
+def describe(episode: Episode) -> str:
+    """One sentence for a person, without guessing at causes."""
+    where = "on all cameras" if episode.camera is None else f"on camera {episode.camera}"
+    evidence = ", ".join(
+        f"{name} {value:.0%}" if value <= 1 else f"{name} {value:.0f}"
+        for name, value in sorted(episode.evidence.items(), key=lambda item: -item[1])[:3]
+    )
+    if episode.ended_at is not None:
+        seconds = (episode.ended_at - episode.started_at).total_seconds()
+        reason = "" if episode.end_reason is None else f" ({episode.end_reason.value.replace('_', ' ')})"
+        return f"{episode.rule} {where} is over after {seconds:.0f} s{reason}"
+    return f"{episode.rule} {where}" + (f": {evidence}" if evidence else "")

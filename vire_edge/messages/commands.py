@@ -1,0 +1,89 @@
+"""What a caregiver's app may ask of the device."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+MAX_COMMAND_BYTES = 4096
+"""A command is a few words."""
+
+
+class CommandError(Exception):
+    """A command that cannot be carried out; the message is the answer to its sender."""
+
+    def __init__(self, message: str, transaction: str | None = None) -> None:
+        super().__init__(message)
+        self.transaction = transaction
+
+
+class Command(BaseModel):
+    """What every command may carry."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    transaction: Annotated[str, Field(max_length=128)] | None = None
+    """Comes back in the answer."""
+
+
+class AcknowledgeCommand(Command):
+    """A caregiver has seen an alert."""
+
+    alert_id: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class PauseCommand(Command):
+    """Stop the cameras themselves for a while."""
+
+    minutes: Annotated[float, Field(gt=0, le=1440)] = 30.0
+
+
+class ResumeCommand(Command):
+    """End a pause."""
+
+
+class StatusCommand(Command):
+    """Send the health report now."""
+
+
+COMMANDS: dict[str, type[Command]] = {
+    "acknowledge": AcknowledgeCommand,
+    "pause": PauseCommand,
+    "resume": ResumeCommand,
+    "status": StatusCommand,
+}
+
+
+def parse_command(verb: str, payload: bytes, *, retained: bool) -> Command:
+    """Read a command.
+
+    Args:
+        verb: the last part of its topic.
+        payload: a JSON object in UTF-8; empty for a command without arguments.
+        retained: whether the broker had kept it.
+
+    Raises:
+        CommandError: it is unknown, retained, too large, no JSON object, or has wrong arguments.
+    """
+    if retained:
+        raise CommandError("retained commands are refused: they would be carried out again at each start")
+    if verb not in COMMANDS:
+        raise CommandError(f"there is no command {verb[:32]!r}; there is {', '.join(COMMANDS)}")
+    if len(payload) > MAX_COMMAND_BYTES:
+        raise CommandError(f"a command has at most {MAX_COMMAND_BYTES} bytes, got {len(payload)}")
+    try:
+        arguments: Any = json.loads(payload) if payload.strip() else {}
+    except (ValueError, RecursionError):
+        raise CommandError("the payload is no JSON; send an object such as {}") from None
+    if not isinstance(arguments, dict):
+        raise CommandError("the payload is no JSON object; send one such as {}")
+    transaction = arguments.get("transaction")
+    transaction = transaction[:128] if isinstance(transaction, str) else None
+    try:
+        return COMMANDS[verb].model_validate(arguments)
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in detail["loc"])[:64]
+        raise CommandError(f"{key}: {detail['msg'].lower()}", transaction) from None

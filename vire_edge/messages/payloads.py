@@ -1,0 +1,201 @@
+"""The payloads as pydantic models: the single source of the wire contract and its JSON Schema. None holds an image."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+from vire_edge.domain import CameraStatus, Emotion, EndReason, EpisodeChange, Severity
+
+SCHEMA_VERSION = 1
+"""Rises when a payload changes in a way that an old receiver would misread."""
+
+
+def _iso_utc(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Utc = Annotated[datetime, PlainSerializer(_iso_utc, return_type=str, when_used="json")]
+"""Aware UTC, written as ISO 8601 with milliseconds and "Z"."""
+Rounded = Annotated[float, PlainSerializer(lambda value: round(value, 3), return_type=float, when_used="json")]
+
+Availability = Literal["online", "stopped", "offline"]
+"""Running; stopped on purpose; gone without a word (the last will)."""
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(frozen=True, populate_by_name=True, use_attribute_docstrings=True)
+
+
+class Payload(_Wire):
+    """What every payload carries."""
+
+    topic: ClassVar[str]
+    """The topic below `<prefix>/<device_id>/`, for the documentation."""
+
+    schema_version: int = Field(default=SCHEMA_VERSION, alias="schema")
+    """Version of this contract."""
+    device_id: str
+    """Which device speaks."""
+    at: Utc
+    """When."""
+
+    def to_bytes(self) -> bytes:
+        """The payload as UTF-8 JSON."""
+        return self.model_dump_json(by_alias=True).encode()
+
+
+class AvailabilityPayload(Payload):
+    """Whether the device is there."""
+
+    topic = "availability"
+    status: Availability
+    """online, stopped (on purpose) or offline (the broker lost it)."""
+
+
+class PersonPayload(_Wire):
+    """One face in view."""
+
+    track_id: int
+    """The same while this face stays in view; no identity."""
+    dominant: Emotion
+    """The most probable emotion."""
+    scores: dict[Emotion, Rounded]
+    """Smoothed probabilities; they sum to 1."""
+    observed_seconds: Rounded
+    """For how long the face has been judged in all."""
+
+
+class StatePayload(Payload):
+    """The people whom a camera sees."""
+
+    topic = "state/<camera>"
+    camera: str
+    people: list[PersonPayload]
+    """Those whose emotion is known."""
+    not_observed: int
+    """Faces in view that were too small, blurred or dark to be judged."""
+
+
+class CameraPayload(Payload):
+    """What a camera is doing."""
+
+    topic = "camera/<camera>"
+    camera: str
+    status: CameraStatus
+    since: Utc
+    reason: str
+    """Why, in a few words; empty when all is well."""
+
+
+class AlertPayload(Payload):
+    """An episode's news. A receiver drops repeats by `alert_id` and `sequence`."""
+
+    topic = "alerts"
+    event: EpisodeChange
+    alert_id: str
+    """One through the episode's life."""
+    sequence: int
+    """Counts the episode's events from 0."""
+    rule: str
+    severity: Severity
+    camera: str | None
+    """None for a rule over all cameras."""
+    text: str
+    """One sentence for a person."""
+    started_at: Utc
+    ended_at: Utc | None
+    end_reason: EndReason | None
+    acknowledged_at: Utc | None
+    level: Rounded
+    """The rule's measure, 0..1, when the episode last changed."""
+    evidence: dict[str, Rounded]
+    """What the rule saw: emotion → smoothed probability, or seconds."""
+    track_ids: list[int]
+    """The faces that took part."""
+    coalesced: int
+    """Earlier intervals that the cooldown kept silent."""
+
+
+class ActiveAlertsPayload(Payload):
+    """The open episodes, for an app that connects late."""
+
+    topic = "alerts/active"
+    alerts: list[AlertPayload]
+
+
+class CameraHealth(_Wire):
+    """One camera's figures since the last report."""
+
+    status: CameraStatus
+    fps: Rounded
+    """Frames looked at each second."""
+    dropped: int
+    """Frames that a newer one replaced before they were looked at, since the start."""
+    reopened: int
+    """How often the camera had to be opened again, since the start."""
+    latency_ms_p50: Rounded | None
+    """From capture to the end of the analysis; null without frames."""
+    latency_ms_p95: Rounded | None
+
+
+class DeliveryHealth(_Wire):
+    """The way to the broker, since the start."""
+
+    protocol: str
+    """MQTT version in use."""
+    queued: int
+    """Alerts that the broker has not acknowledged yet."""
+    delivered: int
+    dropped: int
+    """Alerts given up because the queue was full or they had expired."""
+    reconnects: int
+
+
+class HealthPayload(Payload):
+    """The device's report on itself."""
+
+    topic = "health"
+    version: str
+    model: str
+    """Architecture and file name."""
+    uptime_seconds: Rounded
+    next_due_at: Utc
+    """When the next report is due: later than that, something is wrong."""
+    cameras: dict[str, CameraHealth]
+    delivery: DeliveryHealth
+    memory_mb: Rounded
+    """Resident memory in MiB."""
+    temperature_c: Rounded | None
+    """Of the processor; null where it cannot be read."""
+
+
+class ResponsePayload(Payload):
+    """The answer to a command."""
+
+    topic = "response/<verb>"
+    transaction: str | None
+    """The request's own."""
+    ok: bool
+    error: str | None = None
+    """What was wrong with the request, and what would be right."""
+    result: dict[str, Any] = Field(default_factory=dict)
+    """What the command brought about."""
+
+
+_PAYLOADS = (
+    AvailabilityPayload,
+    StatePayload,
+    CameraPayload,
+    AlertPayload,
+    ActiveAlertsPayload,
+    HealthPayload,
+    ResponsePayload,
+)
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """Topic below `<prefix>/<device_id>/` → JSON Schema of its payload."""
+    return {kind.topic: kind.model_json_schema(by_alias=True, mode="serialization") for kind in _PAYLOADS}
