@@ -126,8 +126,10 @@ def _without_tags(location: tuple[int | str, ...], values: Any) -> tuple[int | s
     for position, part in enumerate(location):
         if isinstance(values, list) and isinstance(part, int) and part < len(values):
             values = values[part]
-        elif isinstance(values, dict) and (part in values or position == len(location) - 1):
-            values = values.get(part)
+        elif isinstance(values, dict) and part in values:
+            values = values[part]
+        elif position == len(location) - 1 and not (isinstance(values, dict) and values.get("kind") == part):
+            pass  # a key that is missing, or an item's own error
         else:
             continue
         kept.append(part)

@@ -105,7 +105,7 @@ class SmoothingConfig(Section):
 
     time_constant_seconds: PositiveSeconds = 1.0
     """After this time a new expression has 63 % of the weight: single misread frames vanish."""
-    max_gap_seconds: PositiveSeconds = 1.0
+    max_gap_seconds: PositiveSeconds = 2.0
     """A longer gap between two observations counts as not observed."""
 
 
