@@ -1,0 +1,107 @@
+"""One rule on one camera: when it fires and stops → one episode, its escalation, and the quiet after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from vire_edge.domain import AlertRule, EndReason, Episode, EpisodeChange, EpisodeEvent, Instant, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """What fires now: the strongest subject's level and evidence, and all faces that take part."""
+
+    level: float
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    track_ids: tuple[int, ...] = ()
+
+
+class EpisodeKeeper:
+    """The episodes of one rule on one camera, at most one of them open.
+
+    Args:
+        rule: the rule.
+        camera: None for a rule over all cameras.
+        new_id: makes the id of an episode.
+    """
+
+    def __init__(self, rule: AlertRule, camera: str | None, new_id: Callable[[], str]) -> None:
+        self._rule = rule
+        self._camera = camera
+        self._new_id = new_id
+        self._firing_since: Instant | None = None
+        self._quiet_until = float("-inf")
+        self._last_severity = Severity.INFO
+        self._coalesced = 0
+        self.episode: Episode | None = None
+
+    def update(
+        self, firing: Firing | None, *, now: Instant, end_reason: EndReason = EndReason.CLEARED
+    ) -> list[EpisodeEvent]:
+        """Take in whether the rule fires now; `end_reason` says why if it has stopped."""
+        if firing is None:
+            return self._stop_firing(now, end_reason)
+        if self._firing_since is None:
+            self._firing_since = now
+        severity = self._severity(now)
+        if self.episode is None:
+            passes = now.monotonic >= self._quiet_until or severity.rank > self._last_severity.rank
+            return [self._start(firing, severity, now)] if passes else []
+        joined = tuple(track for track in firing.track_ids if track not in self.episode.track_ids)
+        self.episode = replace(self.episode, track_ids=(*self.episode.track_ids, *joined))
+        if severity.rank <= self.episode.severity.rank:
+            return []
+        escalated = replace(
+            self.episode,
+            severity=severity,
+            level=firing.level,
+            evidence=firing.evidence,
+            sequence=self.episode.sequence + 1,
+        )
+        self.episode = escalated
+        return [EpisodeEvent(EpisodeChange.UPDATED, escalated, now)]
+
+    def acknowledge(self, now: Instant) -> None:
+        """Note that a caregiver has seen the open episode."""
+        if self.episode is not None and self.episode.acknowledged_at is None:
+            self.episode = replace(self.episode, acknowledged_at=now.utc)
+
+    def _severity(self, now: Instant) -> Severity:
+        after = self._rule.escalate_after_seconds
+        since = self._firing_since
+        if after is not None and since is not None and now.monotonic - since.monotonic >= after:
+            return self._rule.escalate_to
+        return self._rule.severity
+
+    def _start(self, firing: Firing, severity: Severity, now: Instant) -> EpisodeEvent:
+        self.episode = Episode(
+            alert_id=self._new_id(),
+            rule=self._rule.name,
+            severity=severity,
+            camera=self._camera,
+            started_at=now.utc,
+            level=firing.level,
+            evidence=firing.evidence,
+            track_ids=firing.track_ids,
+            coalesced=self._coalesced,
+        )
+        self._coalesced = 0
+        return EpisodeEvent(EpisodeChange.STARTED, self.episode, now)
+
+    def _stop_firing(self, now: Instant, reason: EndReason) -> list[EpisodeEvent]:
+        was_firing, self._firing_since = self._firing_since is not None, None
+        if self.episode is None:
+            self._coalesced += was_firing
+            return []
+        ended = replace(
+            self.episode,
+            # A clock set back must not end an episode before it began.
+            ended_at=max(now.utc, self.episode.started_at),
+            end_reason=reason,
+            sequence=self.episode.sequence + 1,
+        )
+        self.episode = None
+        self._last_severity = ended.severity
+        self._quiet_until = now.monotonic + self._rule.cooldown_seconds
+        return [EpisodeEvent(EpisodeChange.ENDED, ended, now)]
