@@ -1,6 +1,7 @@
 """The configuration: one TOML file, environment variables over it; every default and its reason in `settings`."""
 
 from vire_edge.config.example import example_toml
+from vire_edge.config.identity import device_id, state_directory
 from vire_edge.config.loading import DEFAULT_PATH, ENV_PREFIX, load_config
 from vire_edge.config.rules import AbsenceAlert, Alert, CameraAlert, SpikeAlert, SustainedAlert
 from vire_edge.config.settings import (
@@ -37,7 +38,9 @@ __all__ = [
     "SustainedAlert",
     "TlsConfig",
     "TrackingConfig",
+    "device_id",
     "example_toml",
     "load_config",
     "redact_source",
+    "state_directory",
 ]

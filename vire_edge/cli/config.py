@@ -1,0 +1,49 @@
+"""`vire-edge check-config` and `vire-edge schema`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vire_edge.cli.options import ConfigOption
+
+
+def check_config(
+    path: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The TOML file to check.")] = None,
+    config: ConfigOption = None,
+    example: Annotated[
+        bool, typer.Option("--example", help="Print a commented example file with all defaults instead.")
+    ] = False,
+) -> None:
+    """Check a configuration file together with the environment; exit status 78 if anything is wrong.
+
+    Example: vire-edge check-config --example > config.toml
+    """
+    from vire_edge.config import device_id, example_toml, load_config, redact_source
+
+    if example:
+        print(example_toml(), end="")
+        return
+    settings = load_config(path or config)
+    broker = (
+        f"{settings.mqtt.host}:{settings.mqtt.effective_port}"
+        if settings.mqtt.host
+        else f"embedded, {settings.broker.host}:{settings.broker.port}"
+    )
+    print("The configuration is valid.")
+    print(f"  device   {device_id(settings)}")
+    for camera in settings.cameras:
+        print(f"  camera   {camera.name}: {redact_source(camera.source)}")
+    for alert in settings.alerts:
+        print(f"  alert    {alert.name} ({alert.kind}, {alert.severity})")
+    print(f"  broker   {broker}")
+
+
+def schema() -> None:
+    """Print the JSON Schema of every message that the device sends, by topic."""
+    from vire_edge.messages import json_schemas
+
+    print(json.dumps(json_schemas(), indent=2))

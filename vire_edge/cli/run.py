@@ -1,0 +1,36 @@
+"""`vire-edge run`: the daemon itself."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vire_edge.cli.options import ConfigOption
+
+
+def run(
+    config: ConfigOption = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Watch this instead of the configured cameras: 0, /dev/video0, rtsp://…, a video file, a folder of "
+            "pictures, or synthetic.",
+        ),
+    ] = None,
+) -> None:
+    """Watch: from the camera to a caregiver's alert, until SIGTERM or Ctrl-C.
+
+    Without a configuration it takes the first webcam and a broker of its own on 127.0.0.1:1883;
+    follow it with "vire-edge watch" in a second terminal.
+    """
+    from vire_edge.cli.logs import configure_logs
+    from vire_edge.config import CameraConfig, load_config
+    from vire_edge.daemon import run_service
+
+    settings = load_config(config)
+    if source is not None:
+        settings = settings.model_copy(update={"cameras": [CameraConfig(source=source)]})
+    configure_logs(settings.log)
+    run_service(settings)

@@ -1,0 +1,69 @@
+"""What the daemon needs of a camera and of the way to the broker."""
+
+from __future__ import annotations
+
+from queue import SimpleQueue
+from typing import Protocol
+
+from vire_edge.domain import CameraState, Frame, Message
+from vire_edge.mqtt import ConnectionEvent, DeliveryStats
+
+
+class Camera(Protocol):
+    """A source of frames with a thread of its own."""
+
+    name: str
+
+    def start(self) -> None:
+        """Begin to capture; a webcam or stream that is missing comes later."""
+
+    def stop(self, timeout_seconds: float) -> None:
+        """Close the device."""
+
+    def pause(self) -> None:
+        """Close the device for the sake of privacy; the status becomes `disabled`."""
+
+    def resume(self) -> None:
+        """Open it again."""
+
+    def take(self) -> Frame | None:
+        """Return the newest frame that was not taken yet."""
+
+    @property
+    def state(self) -> CameraState:
+        """What the camera is doing."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether a recording has been read to its end."""
+
+    @property
+    def frames_dropped(self) -> int:
+        """Frames that a newer one replaced."""
+
+    @property
+    def reopened(self) -> int:
+        """How often the device had to be opened again."""
+
+
+class Publisher(Protocol):
+    """Takes messages to the broker, and brings its events."""
+
+    events: SimpleQueue[ConnectionEvent]
+
+    def start(self) -> None:
+        """Begin to connect; a broker that is away comes later."""
+
+    def stop(self, final: Message | None, timeout_seconds: float) -> None:
+        """Deliver what is queued and `final` as far as time allows, then disconnect cleanly."""
+
+    def publish(self, message: Message) -> None:
+        """Hand over a message; never blocks."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread behind it still runs, connected or not."""
+
+    @property
+    def stats(self) -> DeliveryStats:
+        """What was delivered so far."""

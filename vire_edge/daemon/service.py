@@ -1,0 +1,100 @@
+"""`vire-edge run` behind the command line: builds the parts, obeys signals, and ends with an honest status."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import FrameType
+
+from vire_edge.alerts import AlertEngine
+from vire_edge.camera import Camera
+from vire_edge.config import Config, MqttConfig, device_id
+from vire_edge.daemon.clock import read_clocks
+from vire_edge.daemon.daemon import Daemon
+from vire_edge.daemon.systemd import ServiceManager
+from vire_edge.emotions import OnnxEmotionClassifier
+from vire_edge.faces import HaarFaceDetector
+from vire_edge.messages import Messages, Topics
+from vire_edge.mqtt import EmbeddedBroker, MqttConnection
+from vire_edge.pipeline import Pipeline
+
+
+def run_service(config: Config, *, on_started: Callable[[Daemon], None] | None = None) -> None:
+    """Watch until SIGTERM or SIGINT, or until every recording is read to its end.
+
+    Args:
+        config: the configuration.
+        on_started: called once everything is up.
+
+    Raises:
+        VireError: a part cannot be built or started; nothing is left running.
+    """
+    wake = threading.Event()
+    with ExitStack() as running:
+        daemon = build_daemon(config, wake, running)
+        _obey_signals(daemon, running)
+        running.callback(daemon.stop)
+        daemon.start()
+        if on_started is not None:
+            on_started(daemon)
+        daemon.run()
+
+
+def build_daemon(config: Config, wake: threading.Event, running: ExitStack) -> Daemon:
+    """Build all parts from the configuration; an embedded broker is started and handed to `running`."""
+    classifier = OnnxEmotionClassifier(config.model.path, threads=config.model.threads)
+    pipeline = Pipeline(
+        config,
+        detector=HaarFaceDetector(config.faces),
+        classifier=classifier,
+        engine=AlertEngine([alert.to_rule() for alert in config.alerts], [camera.name for camera in config.cameras]),
+    )
+    messages = Messages(Topics(config.mqtt.topic_prefix, device_id(config)))
+    mqtt = config.mqtt
+    if mqtt.host is None:
+        broker = EmbeddedBroker(config.broker)
+        broker.start()
+        running.callback(broker.stop, timeout_seconds=2.0)
+        mqtt = embedded_broker_login(config)
+    publisher = MqttConnection(
+        mqtt,
+        client_id=f"vire-edge-{messages.topics.device_id}",
+        topics=messages.topics,
+        will=messages.availability("offline", at=read_clocks().utc),
+        wake=wake,
+    )
+    return Daemon(
+        config,
+        cameras=[Camera(camera, wake=wake) for camera in config.cameras],
+        pipeline=pipeline,
+        publisher=publisher,
+        messages=messages,
+        model=f"{classifier.architecture} ({classifier.path.name})",
+        wake=wake,
+        manager=ServiceManager(),
+    )
+
+
+def embedded_broker_login(config: Config) -> MqttConfig:
+    """Return the settings by which a client on this machine reaches the embedded broker."""
+    broker = config.broker
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(broker.host, broker.host)  # noqa: S104 - it is what is replaced
+    return config.mqtt.model_copy(
+        update={
+            "host": host,
+            "port": broker.port,
+            "username": broker.username,
+            "password": broker.password,
+            "tls": None,
+        }
+    )
+
+
+def _obey_signals(daemon: Daemon, running: ExitStack) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        daemon.request_stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        running.callback(signal.signal, number, signal.signal(number, stop))
