@@ -8,6 +8,9 @@
 #   deploy/install.sh --root DIR         only place the files, under DIR: no packages, user or service
 set -euo pipefail
 
+# The system's Python, not one of a user's own that the service could not read.
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 # shellcheck source=deploy/common.sh
 source "$here/deploy/common.sh"
