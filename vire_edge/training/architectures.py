@@ -1,0 +1,96 @@
+"""The networks, by name. Each takes uint8 faces `[N, 48, 48, 1]` and gives probabilities `[N, 7]`.
+
+To add one, write a function from `(keras, input, Plan)` to the last hidden tensor and
+register it: the input, the scaling to 0..1 and the output are the same for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from vire_edge.domain import EMOTIONS
+from vire_edge.errors import TrainingError
+from vire_edge.preprocess import FACE_SIZE
+from vire_edge.training.backend import KerasModel, load_keras
+
+LOGITS = "logits"
+"""The layer before the softmax; export divides it by the temperature."""
+WHITE = 255.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a recipe may choose about a network."""
+
+    initializer: str = "glorot_uniform"
+    """A Keras initializer: glorot_uniform, he_normal or lecun_normal in the publication."""
+    dropout: float = 0.25
+    """Share of activations dropped where the architecture drops any."""
+
+
+Body = Callable[[Any, Any, Plan], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A network that can be trained by name."""
+
+    name: str
+    summary: str
+    body: Body
+
+
+ARCHITECTURES: dict[str, Architecture] = {}
+
+
+def _register(name: str, summary: str) -> Callable[[Body], Body]:
+    def add(body: Body) -> Body:
+        ARCHITECTURES[name] = Architecture(name, summary, body)
+        return body
+
+    return add
+
+
+@_register("cnn", "the publication's custom CNN: two convolutions, two dense layers; 0.85 M parameters")
+def cnn(keras: Any, x: Any, plan: Plan) -> Any:
+    """The publication's custom CNN, layer by layer.
+
+    Padding is not published; Keras' default, "valid", is taken: 46 → 23 → 21 → 10 pixels.
+    """
+    layers = keras.layers
+    for filters in (32, 64):
+        x = layers.Conv2D(filters, 3, activation="relu", kernel_initializer=plan.initializer)(x)
+        x = layers.MaxPooling2D(2)(x)
+        x = layers.Dropout(plan.dropout)(x)
+    x = layers.Flatten()(x)
+    for units in (128, 64):
+        x = layers.Dense(units, activation="relu", kernel_initializer=plan.initializer)(x)
+    return x
+
+
+def build(name: str, plan: Plan) -> KerasModel:
+    """Build a network with fresh weights.
+
+    Args:
+        name: a key of `ARCHITECTURES`.
+        plan: what the recipe chooses.
+
+    Returns:
+        A Keras model: uint8 `[N, 48, 48, 1]` → float32 probabilities `[N, 7]`.
+
+    Raises:
+        TrainingError: there is no architecture of that name.
+        DependencyError: Keras is not installed.
+    """
+    architecture = ARCHITECTURES.get(name)
+    if architecture is None:
+        raise TrainingError(f'there is no architecture "{name}"; choose one of {", ".join(ARCHITECTURES)}')
+    keras = load_keras()
+    face = keras.Input((FACE_SIZE, FACE_SIZE, 1), dtype="uint8", name="face")
+    scaled = keras.layers.Rescaling(1 / WHITE, name="to_unit_range")(face)
+    hidden = architecture.body(keras, scaled, plan)
+    logits = keras.layers.Dense(len(EMOTIONS), kernel_initializer=plan.initializer, name=LOGITS)(hidden)
+    probabilities = keras.layers.Softmax(name="probabilities")(logits)
+    return keras.Model(face, probabilities, name=name)

@@ -1,0 +1,71 @@
+"""The one place that imports Keras and ONNX: they are an optional extra.
+
+Keras chooses its backend itself (`KERAS_BACKEND`, or its `keras.json`; TensorFlow when
+neither says otherwise), and nothing in this package is written for one of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from vire_edge.errors import DependencyError
+
+KerasModel = Any
+"""A `keras.Model`; Keras ships no types."""
+
+
+def load_keras() -> Any:
+    """Return the module `keras` with its backend loaded.
+
+    Raises:
+        DependencyError: Keras or its backend is not installed.
+    """
+    if "keras" in sys.modules:
+        return sys.modules["keras"]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow 2.21 writes two notes on oneDNN before its own switch takes effect.
+    with _quiet_stderr():
+        return _require("keras")
+
+
+def load_onnx() -> Any:
+    """Return the module `onnx`.
+
+    Raises:
+        DependencyError: onnx is not installed.
+    """
+    return _require("onnx")
+
+
+def environment() -> dict[str, str]:
+    """Versions that a run's result depends on: name → version."""
+    names = ("keras", load_keras().backend.backend(), "numpy", "cv2", "onnx")
+    return {name: str(getattr(_require(name), "__version__", "unknown")) for name in names}
+
+
+def _require(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise DependencyError(
+            f"training needs {module}, which cannot be imported ({error}); run: pip install 'vire-edge[train]'"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Drop what native code writes to the error stream; Python's exceptions still come through."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  # a file object for its descriptor
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
