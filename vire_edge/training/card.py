@@ -1,0 +1,152 @@
+"""A finished run → its model card in Markdown. What is a figure comes from the run; what is judgement stands here."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+from vire_edge.domain import EMOTIONS
+from vire_edge.training.recipes import Recipe
+from vire_edge.training.rundir import RunDirectory
+from vire_edge.training.settings import stored_settings
+
+LIMITS = """\
+## Limits
+
+- It reads what a face *shows* in one picture, as one annotator of web images labelled it. People agree with those
+  labels about two times in three, so no reader of this data can be much surer than that.
+- A shown expression is not a felt emotion. Culture, illness, pain, medication, stroke, Parkinson's disease, dementia
+  and old age change faces; nobody has measured this model on the people it may watch.
+- FER2013 holds posed and acted pictures of mostly young and middle-aged adults, found by searching the web. Age, skin
+  colour and sex are not labelled, so how errors differ between groups cannot be stated and should be expected.
+- The rare class "disgust" and the class "fear" are read worst; see the table.
+- Frontal faces of 48 pixels and more, as OpenCV's Haar cascade cuts them. Turned, covered, blurred or dark faces were
+  rare in training.
+- The calibration holds for pictures like FER2013's. On a camera at home expect it to be too sure.
+
+## Use
+
+For: hints to a caregiver who knows the person, over time and never from one picture, with the consent of everyone who
+is seen. Not for: diagnosis, any decision about a person, hiring, schooling, policing, or watching people who do not
+know or cannot refuse. It is no medical device. In the European Union reading emotions at work and in education is
+forbidden, and elsewhere it is regulated as high-risk (Regulation 2024/1689).
+"""
+
+
+def model_card(path: Path, name: str) -> str:
+    """Write the card of a finished run.
+
+    Args:
+        path: the run directory.
+        name: the model's file name.
+
+    Raises:
+        TrainingError: the directory holds no finished run.
+    """
+    run = RunDirectory(path)
+    settings = stored_settings(path)
+    metrics, data, versions = (run.read_json(file) for file in (run.metrics, run.data, run.environment))
+    records = run.read_history(settings.effective_recipe.epochs)
+    seconds = statistics.median(record.seconds for record in records)
+    sections = [
+        f"""\
+# Model card
+
+`{name}` reads one of seven expressions in a 48×48 gray face: {", ".join(EMOTIONS)}.
+It is the architecture `{settings.architecture}` of `vire_edge/training/architectures.py`, exported to ONNX:
+`face` uint8 `[N, 48, 48, 1]` → `probabilities` float32 `[N, 7]`. Scaling and calibration are inside the graph; its
+metadata repeats what stands here.
+""",
+        _figures(metrics["public_test"], metrics["public_test_without_repeats"]),
+        _data(data, clean=settings.effective_recipe.clean),
+        f"""\
+## Training
+
+    {settings.command}
+
+{_recipe(settings.effective_recipe)}
+- epoch {metrics["epoch"]} of {len(records)} kept, {seconds:.0f} s an epoch (median)
+- temperature {metrics["temperature"]:.3f}
+- {", ".join(f"{key} {value}" for key, value in versions.items())}
+""",
+        LIMITS,
+    ]
+    return "\n".join(sections)
+
+
+def _figures(whole: dict[str, Any], fresh: dict[str, Any]) -> str:
+    overall = [["", "PublicTest", "without repeats"], ["images", whole["images"], fresh["images"]]]
+    overall += [[label, _share(whole[key]), _share(fresh[key])] for key, label in _OVERALL.items()]
+    by_class = [["PublicTest, by class", "images", "precision", "recall", "F1", "recall without repeats"]]
+    by_class += [
+        [emotion, whole["support"][i], *(_share(value) for value in values)]
+        for i, emotion in enumerate(EMOTIONS)
+        for values in [(whole["precision"][i], whole["recall"][i], whole["f1"][i], fresh["recall"][i])]
+    ]
+    confusion = [["label ↓ read →", *EMOTIONS]]
+    confusion += [[emotion, *row] for emotion, row in zip(EMOTIONS, whole["confusion"], strict=True)]
+    return f"""\
+## How good
+
+FER2013's PublicTest, one view, no averaging over views. PublicTest chose nothing: the epoch and the temperature come
+from a held-out part of Training. Some PublicTest images are copies of training images; the last column leaves them out.
+
+{_table(overall)}
+
+{_table(by_class)}
+
+{_table(confusion)}
+"""
+
+
+def _data(data: dict[str, Any], *, clean: bool) -> str:
+    found = data["findings"]
+    verdict = "none of these were learnt from" if clean else "all of these were learnt from"
+    return f"""\
+## Data
+
+FER2013, {found["images"]} training images; {data["learnt"]} learnt from, {data["held_out"]} held out.
+Found among them: {found["repeats"]} exact repeats, {found["blank"]} blank ones, {found["leaks"]} that also stand in
+PublicTest, {found["conflicting"]} in {found["conflicting_groups"]} groups of identical images with conflicting labels;
+{verdict}.
+
+- dataset digest `{data["dataset_digest"]}`
+- digest of the images learnt from `{data["split_digest"]}`
+"""
+
+
+def _table(rows: list[list[Any]]) -> str:
+    head, *body = ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join([head, "| --- |" + " --- |" * (len(rows[0]) - 1), *body])
+
+
+_OVERALL = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "loss": "loss (cross-entropy)",
+    "calibration_error": "expected calibration error",
+}
+
+
+def _share(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _recipe(recipe: Recipe) -> str:
+    change = recipe.augmentation
+    changes = (
+        f"rotated ±{change.rotation_degrees:g}°, shifted {change.shift:.0%}, sheared {change.shear:.0%}, zoomed "
+        f"{change.zoom:.0%}, {'' if change.flip else 'not '}mirrored, contrast {change.contrast:.0%}, "
+        f"brightness {change.brightness:.0%}"
+    )
+    rate = f"{recipe.learning_rate:g}, " + ("one epoch of warm-up, then a cosine to 0" if recipe.cosine else "constant")
+    optimizer = f"AdamW with weight decay {recipe.weight_decay:g}" if recipe.weight_decay else "Adam"
+    lines = [
+        f"{optimizer}, learning rate {rate}",
+        f"{recipe.epochs} epochs in batches of {recipe.batch_size}; {recipe.initializer}; dropout {recipe.dropout:g}",
+        f"augmentation: {'none' if change.changes_nothing else changes}",
+        f"label smoothing {recipe.label_smoothing:g}; moving average of the weights {recipe.averaging:g}",
+        f"class weights: a class' frequency to the power of -{recipe.class_weight_power:g}",
+    ]
+    return "\n".join(f"- {line}" for line in lines)

@@ -1,0 +1,143 @@
+"""Keras model → the one file that the edge runs, under the model contract, and the proof that both agree."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from vire_edge.domain import EMOTIONS, MODEL_CONTRACT_VERSION, MODEL_INPUT, MODEL_METADATA_PREFIX, MODEL_OUTPUT
+from vire_edge.errors import ModelError, StorageError
+from vire_edge.training.architectures import LOGITS
+from vire_edge.training.backend import KerasModel, load_keras, load_onnx
+
+PARITY = 1e-4
+"""Largest difference allowed between Keras' and ONNX Runtime's probabilities."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a model comes from; travels in the file's metadata."""
+
+    architecture: str
+    dataset_digest: str
+    split_digest: str
+    metrics: Mapping[str, Any]
+    training_command: str
+
+    def metadata(self, *, temperature: float, created_at: datetime) -> dict[str, str]:
+        """Key → value as the contract names them."""
+        values = {
+            "contract": MODEL_CONTRACT_VERSION,
+            "labels": ",".join(EMOTIONS),
+            "architecture": self.architecture,
+            "dataset_digest": self.dataset_digest,
+            "split_digest": self.split_digest,
+            "metrics": json.dumps(self.metrics),
+            "training_command": self.training_command,
+            "created_at": created_at.astimezone(UTC).isoformat(timespec="seconds"),
+            "temperature": f"{temperature:.6f}",
+        }
+        return {MODEL_METADATA_PREFIX + name: value for name, value in values.items()}
+
+
+def calibrated(model: KerasModel, temperature: float) -> KerasModel:
+    """The same network with its logits divided by the temperature before the softmax."""
+    keras = load_keras()
+    logits = keras.layers.Rescaling(1 / temperature, name="temperature")(model.get_layer(LOGITS).output)
+    return keras.Model(model.input, keras.layers.Softmax(name=MODEL_OUTPUT)(logits), name=model.name)
+
+
+def export(model: KerasModel, path: Path, *, temperature: float, provenance: Provenance) -> None:
+    """Write the model file.
+
+    Args:
+        model: uint8 `[N, 48, 48, 1]` → probabilities `[N, 7]`, with a layer named `LOGITS` before the softmax.
+        path: the ONNX file to write.
+        temperature: what the logits are divided by, fitted on images that were not learnt from.
+        provenance: for the metadata.
+
+    Raises:
+        ModelError: the exported graph does not fulfil the contract or computes something else than Keras.
+        StorageError: the file cannot be written.
+        DependencyError: Keras or onnx is not installed.
+    """
+    onnx = load_onnx()
+    final = calibrated(model, temperature)
+    probe = np.random.default_rng(0).integers(0, 256, (8, *final.input_shape[1:]), dtype=np.uint8)
+    # Called once: a backend may trace the graph only of a model that has run.
+    expected = np.asarray(final.predict(probe, verbose=0))
+    with tempfile.TemporaryDirectory() as folder:
+        raw = Path(folder) / "model.onnx"
+        with _quiet():
+            final.export(raw, format="onnx", verbose=False)
+        graph = onnx.load(raw)
+    _rename(graph.graph, MODEL_INPUT, MODEL_OUTPUT)
+    graph.doc_string = "Reads the emotion in a 48×48 gray face. See models/README.md."
+    onnx.helper.set_model_props(graph, provenance.metadata(temperature=temperature, created_at=datetime.now(UTC)))
+    onnx.checker.check_model(graph, full_check=True)
+    content = graph.SerializeToString()
+    difference = float(np.abs(run_bytes(content, probe) - expected).max())
+    if difference > PARITY:
+        raise ModelError(
+            f"the exported graph differs from the Keras model by {difference:.1e}, more than {PARITY}; "
+            "another version of keras or tf2onnx may export it right"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written ({error.strerror})") from error
+
+
+def run_bytes(content: bytes, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Probabilities `[N, 7]` of a serialized model for uint8 faces `[N, 48, 48, 1]`."""
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    probabilities: NDArray[np.float32] = session.run([MODEL_OUTPUT], {MODEL_INPUT: faces})[0]
+    return probabilities
+
+
+def run_file(path: Path, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Probabilities `[N, 7]` of a model file for uint8 faces `[N, 48, 48]`.
+
+    Raises:
+        ModelError: the file is missing or no model of this contract.
+    """
+    try:
+        return run_bytes(path.read_bytes(), faces[..., None])
+    except OSError as error:
+        raise ModelError(
+            f"{path} cannot be read ({error.strerror}); give an .onnx file that vire-edge exported"
+        ) from error
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"{path} is no model of this contract ({error}); export it with vire-edge export") from error
+
+
+def _rename(graph: Any, input_name: str, output_name: str) -> None:
+    """Give the graph's only input and output the contract's names, and the batch a readable one."""
+    names = {graph.input[0].name: input_name, graph.output[0].name: output_name}
+    for value in (graph.input[0], graph.output[0]):
+        value.name = names[value.name]
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keras prints its progress, and tf2onnx warns of numpy aliases that it only probes for."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.filterwarnings("ignore", message=r"In the future `np\.\w+` will be defined", category=FutureWarning)
+        yield

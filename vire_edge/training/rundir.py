@@ -1,0 +1,153 @@
+"""The run directory: settings, checkpoint, history, figures and models of one training run.
+
+Every file is whole or absent: it is written beside its place and moved there.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vire_edge.errors import StorageError, TrainingError
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """One line of a run's history."""
+
+    epoch: int
+    """From 1."""
+    learning_rate: float
+    loss: float
+    """On the augmented training images, smoothed and weighted as the recipe says."""
+    accuracy: float
+    held_out_loss: float
+    held_out_accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """Paths and formats."""
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        """What was asked for, JSON."""
+        return self.path / "settings.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Weights and optimizer after the last complete epoch, Keras."""
+        return self.path / "checkpoint.keras"
+
+    @property
+    def kept(self) -> Path:
+        """Weights of the chosen epoch so far, npz."""
+        return self.path / "kept.npz"
+
+    @property
+    def keras_model(self) -> Path:
+        """The chosen network, Keras."""
+        return self.path / "model.keras"
+
+    @property
+    def onnx_model(self) -> Path:
+        """The chosen network under the model contract, ONNX."""
+        return self.path / "model.onnx"
+
+    @property
+    def metrics(self) -> Path:
+        """Figures of the chosen network, JSON."""
+        return self.path / "metrics.json"
+
+    @property
+    def data(self) -> Path:
+        """Digests and counts of the images, JSON."""
+        return self.path / "data.json"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, JSON."""
+        return self.path / "environment.json"
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            TrainingError: it holds a run already.
+            StorageError: it cannot be made.
+        """
+        if self.settings.exists():
+            raise TrainingError(
+                f"{self.path} holds a run already; continue it with --resume, or name another with --run"
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{self.path} cannot be made ({error.strerror}); name another with --run") from error
+
+    def write_json(self, path: Path, value: Any) -> None:
+        """Write `value` as JSON in one step."""
+        self._replace(path, json.dumps(value, indent=2, default=str).encode() + b"\n")
+
+    def read_json(self, path: Path) -> Any:
+        """Read a file that `write_json` wrote.
+
+        Raises:
+            TrainingError: it is missing or damaged.
+        """
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"{path} cannot be read ({error}); {self.path} is no training run") from error
+
+    def write_history(self, records: list[EpochRecord]) -> None:
+        """Write the history as JSON and as CSV."""
+        rows = [asdict(record) for record in records]
+        self.write_json(self.path / "history.json", rows)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(EpochRecord.__dataclass_fields__))
+        writer.writeheader()
+        writer.writerows(rows)
+        self._replace(self.path / "history.csv", text.getvalue().encode())
+
+    def read_history(self, epochs: int) -> list[EpochRecord]:
+        """The first `epochs` records; a kill may have left one more than the checkpoint knows."""
+        rows = self.read_json(self.path / "history.json")
+        return [EpochRecord(**row) for row in rows[:epochs]]
+
+    def save_model(self, path: Path, model: Any) -> None:
+        """Save a Keras model in one step."""
+        half = path.with_suffix(".half.keras")
+        model.save(half)
+        half.replace(path)
+
+    def save_weights(self, weights: list[NDArray[np.floating[Any]]]) -> None:
+        """Save the chosen weights in one step."""
+        buffer = io.BytesIO()
+        np.savez(buffer, *weights)
+        self._replace(self.kept, buffer.getvalue())
+
+    def load_weights(self) -> list[NDArray[np.floating[Any]]]:
+        """The chosen weights."""
+        with np.load(self.kept) as arrays:
+            return [arrays[name] for name in arrays.files]
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        half = path.with_name(path.name + ".half")
+        try:
+            half.write_bytes(content)
+            half.replace(path)
+        except OSError as error:
+            raise StorageError(
+                f"{path} cannot be written ({error.strerror}); free some space and use --resume"
+            ) from error

@@ -1,0 +1,73 @@
+"""What a training run is asked to do, as given and as stored in its directory."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vire_edge.errors import TrainingError
+from vire_edge.training.augment import Augmentation
+from vire_edge.training.recipes import Recipe, recipe_for
+from vire_edge.training.rundir import RunDirectory
+
+OVERRIDES = ("epochs", "batch_size", "learning_rate")
+"""What the command line may change about a preset's recipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """What a run is asked to do."""
+
+    data: Path
+    run: Path
+    """The run directory."""
+    architecture: str = "cnn"
+    preset: str = "default"
+    """Where the recipe comes from; part of the recorded command."""
+    recipe: Recipe | None = None
+    """Replaces the preset's."""
+    seed: int = 1
+
+    @property
+    def effective_recipe(self) -> Recipe:
+        """The recipe given, or else the preset's.
+
+        Raises:
+            TrainingError: there is no such preset for the architecture.
+        """
+        return self.recipe or recipe_for(self.preset, self.architecture)
+
+    @property
+    def command(self) -> str:
+        """The command that repeats this run, with the data's name instead of its path."""
+        base, used = recipe_for(self.preset, self.architecture), self.effective_recipe
+        words = ["vire-edge train", f"--data {self.data.name}", f"--arch {self.architecture}"]
+        words += [f"--preset {self.preset}", f"--seed {self.seed}"]
+        words += [
+            f"--{name.replace('_', '-')} {getattr(used, name)}"
+            for name in OVERRIDES
+            if getattr(base, name) != getattr(used, name)
+        ]
+        return " ".join(words)
+
+    def as_json(self) -> dict[str, Any]:
+        """What `stored_settings` reads again."""
+        return {**asdict(self), "data": str(self.data.resolve()), "recipe": asdict(self.effective_recipe)}
+
+
+def stored_settings(run: Path) -> TrainSettings:
+    """The settings of a run that was started earlier.
+
+    Raises:
+        TrainingError: the directory holds no run, or one of another version.
+    """
+    directory = RunDirectory(run)
+    stored = directory.read_json(directory.settings)
+    try:
+        recipe = stored.pop("recipe")
+        augmentation = Augmentation(**recipe.pop("augmentation"))
+        stored |= {"data": Path(stored["data"]), "run": run}
+        return TrainSettings(**stored | {"recipe": Recipe(**recipe, augmentation=augmentation)})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise TrainingError(f"{directory.settings} is of another version ({error}); start a new run") from error
