@@ -53,7 +53,7 @@ def test_rules_arrive_in_the_domain_as_they_were_written(config_file: Path) -> N
     )
     low, away = (alert.to_rule() for alert in load_config(config_file, environ={}).alerts)
     assert isinstance(low, SustainedRule)
-    assert (low.threshold, low.window_seconds, low.emotions) == (0.7, 90, {Emotion.SAD})
+    assert (low.threshold, low.window_seconds, low.emotions) == (0.7, 90, frozenset({Emotion.SAD}))
     assert isinstance(away, AbsenceRule)
     assert away.absent_seconds == 7200
     assert away.active_hours.start.hour == 22
