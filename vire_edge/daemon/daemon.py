@@ -132,6 +132,8 @@ class Daemon:
         for camera in self._cameras:
             camera.stop(timeout_seconds=1.0)
         self._announce(self._pipeline.engine.stop(now=now), now)
+        for name in self._scenes:  # retained: what was seen last is not what is seen now
+            self._publisher.publish(self._messages.state(name, (), not_observed=0, at=now.utc))
         self._publisher.stop(self._messages.availability("stopped", at=now.utc), timeout_seconds=STOP_SECONDS)
         log.info("stopped", seconds=round(self._clock().monotonic - self._started.monotonic, 1))
 
@@ -267,7 +269,7 @@ class Daemon:
     # --- health ---------------------------------------------------------------------------
 
     def _health(self, now: Instant) -> HealthPayload:
-        stats = self._publisher.stats
+        stats = self._publisher.stats()
         return HealthPayload(
             device_id=self._messages.topics.device_id,
             at=now.utc,
@@ -277,7 +279,7 @@ class Daemon:
             next_due_at=now.utc + timedelta(seconds=self._config.health.interval_seconds),
             cameras={camera.name: self._camera_health(camera, now) for camera in self._cameras},
             delivery=DeliveryHealth(
-                protocol=stats.protocol,
+                protocol=None if stats.version is None else stats.version.value,
                 queued=stats.queued,
                 delivered=stats.delivered,
                 dropped=stats.dropped,
@@ -300,7 +302,7 @@ class Daemon:
 
     def _status_line(self) -> str:
         cameras = ", ".join(f"{camera.name} {camera.state.status}" for camera in self._cameras)
-        broker = "connected" if self._publisher.stats.connected else "not connected"
+        broker = "connected" if self._publisher.stats().connected else "not connected"
         return f"cameras: {cameras}; broker: {broker}; open alerts: {len(self._pipeline.engine.open_episodes)}"
 
 

@@ -6,13 +6,15 @@ from queue import SimpleQueue
 from typing import Protocol
 
 from vire_edge.domain import CameraState, Frame, Message
-from vire_edge.mqtt import ConnectionEvent, DeliveryStats
+from vire_edge.mqtt import ConnectionStats, MqttEvent
 
 
 class Camera(Protocol):
     """A source of frames with a thread of its own."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As configured."""
 
     def start(self) -> None:
         """Begin to capture; a webcam or stream that is missing comes later."""
@@ -49,12 +51,14 @@ class Camera(Protocol):
 class Publisher(Protocol):
     """Takes messages to the broker, and brings its events."""
 
-    events: SimpleQueue[ConnectionEvent]
+    @property
+    def events(self) -> SimpleQueue[MqttEvent]:
+        """What happened, in order."""
 
     def start(self) -> None:
         """Begin to connect; a broker that is away comes later."""
 
-    def stop(self, final: Message | None, timeout_seconds: float) -> None:
+    def stop(self, final: Message | None, *, timeout_seconds: float) -> bool:
         """Deliver what is queued and `final` as far as time allows, then disconnect cleanly."""
 
     def publish(self, message: Message) -> None:
@@ -64,6 +68,5 @@ class Publisher(Protocol):
     def alive(self) -> bool:
         """Whether the thread behind it still runs, connected or not."""
 
-    @property
-    def stats(self) -> DeliveryStats:
+    def stats(self) -> ConnectionStats:
         """What was delivered so far."""

@@ -10,14 +10,15 @@ from types import FrameType
 
 from vire_edge.alerts import AlertEngine
 from vire_edge.camera import Camera
-from vire_edge.config import Config, MqttConfig, device_id
+from vire_edge.config import Config, device_id
 from vire_edge.daemon.clock import read_clocks
 from vire_edge.daemon.daemon import Daemon
 from vire_edge.daemon.systemd import ServiceManager
 from vire_edge.emotions import OnnxEmotionClassifier
 from vire_edge.faces import HaarFaceDetector
 from vire_edge.messages import Messages, Topics
-from vire_edge.mqtt import EmbeddedBroker, MqttConnection
+from vire_edge.mqtt import MqttConnection, MqttVersion
+from vire_edge.mqtt.embedded import EmbeddedBroker
 from vire_edge.pipeline import Pipeline
 
 
@@ -57,13 +58,14 @@ def build_daemon(config: Config, wake: threading.Event, running: ExitStack) -> D
         broker = EmbeddedBroker(config.broker)
         broker.start()
         running.callback(broker.stop, timeout_seconds=2.0)
-        mqtt = embedded_broker_login(config)
+        mqtt = broker.client_config(mqtt)
     publisher = MqttConnection(
         mqtt,
         client_id=f"vire-edge-{messages.topics.device_id}",
-        topics=messages.topics,
+        command_filter=messages.topics.commands,
         will=messages.availability("offline", at=read_clocks().utc),
         wake=wake,
+        first_version=MqttVersion.V5 if config.mqtt.host else MqttVersion.V311,
     )
     return Daemon(
         config,
@@ -74,21 +76,6 @@ def build_daemon(config: Config, wake: threading.Event, running: ExitStack) -> D
         model=f"{classifier.architecture} ({classifier.path.name})",
         wake=wake,
         manager=ServiceManager(),
-    )
-
-
-def embedded_broker_login(config: Config) -> MqttConfig:
-    """Return the settings by which a client on this machine reaches the embedded broker."""
-    broker = config.broker
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(broker.host, broker.host)  # noqa: S104 - it is what is replaced
-    return config.mqtt.model_copy(
-        update={
-            "host": host,
-            "port": broker.port,
-            "username": broker.username,
-            "password": broker.password,
-            "tls": None,
-        }
     )
 
 

@@ -144,8 +144,8 @@ class CameraHealth(_Wire):
 class DeliveryHealth(_Wire):
     """The way to the broker, since the start."""
 
-    protocol: str
-    """MQTT version in use."""
+    protocol: str | None
+    """MQTT version in use; null while there is no connection."""
     queued: int
     """Alerts that the broker has not acknowledged yet."""
     delivered: int
