@@ -1,0 +1,67 @@
+"""OpenCV's `VideoCapture` as a `Capture`, without its chatter on standard error."""
+
+from __future__ import annotations
+
+import os
+
+import cv2
+from cv2.utils import logging
+
+from vire_edge.camera.source import Image, as_image
+
+_AV_LOG_QUIET = "-8"
+_V4L2_WAIT_SECONDS = "5"
+
+
+def quiet_opencv() -> None:
+    """Silence OpenCV and FFmpeg, whose lines on standard error repeat what our own errors say more clearly.
+
+    Takes effect when called before the process opens its first capture. Each variable that the user has set
+    stays as it is, so that `OPENCV_LOG_LEVEL=DEBUG OPENCV_FFMPEG_LOGLEVEL=48` still shows everything.
+    """
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _AV_LOG_QUIET)
+    # V4L2 has no read timeout of its own but this: half the default, so that a webcam which stopped sending
+    # is noticed and closed before the camera's watch has to leave its thread behind.
+    os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", _V4L2_WAIT_SECONDS)
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+
+
+class OpenCvCapture:
+    """A live `VideoCapture`: a webcam or a stream."""
+
+    position_seconds = 0.0
+
+    def __init__(self, capture: cv2.VideoCapture, *, always_key: bool) -> None:
+        """Take over an opened capture.
+
+        Args:
+            capture: opened; closed with this object.
+            always_key: each picture stands for itself, as a webcam's does; otherwise FFmpeg is asked.
+        """
+        self._capture = capture
+        self._always_key = always_key
+
+    @property
+    def is_key_picture(self) -> bool:
+        """Whether the last picture was coded on its own."""
+        return self._always_key or int(self._capture.get(cv2.CAP_PROP_FRAME_TYPE)) == ord("I")
+
+    def grab(self) -> bool:
+        """Go on to the next picture; False if there is none."""
+        try:
+            return self._capture.grab()
+        except cv2.error:
+            return False
+
+    def retrieve(self) -> Image | None:
+        """Decode the last picture; None if that fails."""
+        try:
+            decoded, picture = self._capture.retrieve()
+        except cv2.error:
+            return None
+        return as_image(picture) if decoded else None
+
+    def close(self) -> None:
+        """Release the device or the connection."""
+        self._capture.release()
