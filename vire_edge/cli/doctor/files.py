@@ -1,0 +1,126 @@
+"""The configuration, who may read its secrets, and the place for the state."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from vire_edge.cli.doctor.check import Check, failed_with, failure, ok, warning
+from vire_edge.config import DEFAULT_PATH, Config, load_config, state_directory
+from vire_edge.errors import ConfigError
+
+SERVICE_HOME = Path("/var/lib/vire-edge")
+"""The service's StateDirectory, and its user's home."""
+
+_FULL_MB, _NEARLY_FULL_MB = 50, 500
+
+
+def check_configuration(path: Path | None) -> tuple[Config | None, list[Check]]:
+    """Read the configuration together with the environment.
+
+    Args:
+        path: the file asked for; None for the default one.
+
+    Returns:
+        The configuration, None if it is wrong, and what was found.
+    """
+    if path is None and DEFAULT_PATH.exists():
+        path = DEFAULT_PATH
+    try:
+        config = load_config(path)
+    except ConfigError as error:
+        if path is not None and _is_forbidden(path):
+            return None, [failure("configuration", str(error), "ask as its user: sudo -u vire-edge vire-edge doctor")]
+        return None, [failed_with("configuration", error)]
+    cameras = ", ".join(camera.name for camera in config.cameras)
+    found = "no file, the defaults" if path is None else str(path)
+    return config, [
+        ok("configuration", f"{found} ({len(config.alerts)} alert rules, cameras: {cameras})"),
+        *check_secrets(config, path),
+    ]
+
+
+def check_secrets(config: Config, path: Path | None) -> list[Check]:
+    """Whether anybody but the daemon can read a password or key: one result for each file that holds one."""
+    return [_check_secret(name, file) for name, file in _secret_files(config, path)]
+
+
+def check_state_directory(config: Config) -> Check:
+    """Whether what must survive a restart can be written, is private, and fits on the disk."""
+    environ = dict(os.environ)
+    if "STATE_DIRECTORY" not in environ and Path.home() == SERVICE_HOME:
+        environ["STATE_DIRECTORY"] = str(SERVICE_HOME)  # asked as the service's user: mean the service's place
+    folder = state_directory(config, environ=environ)
+    name = "state directory"
+    remedy = "set state_dir to a folder that the daemon's user may write"
+    if folder.exists():
+        try:
+            with tempfile.TemporaryFile(dir=folder) as probe:
+                probe.write(b"doctor")
+                probe.flush()
+        except OSError as error:
+            return failure(name, f"{folder} cannot be written ({(error.strerror or str(error)).lower()})", remedy)
+        existing = folder
+    else:
+        existing = next(parent for parent in folder.absolute().parents if parent.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            return failure(name, f"{folder} does not exist and cannot be made in {existing}", remedy)
+    free_mb = shutil.disk_usage(existing).free // 2**20
+    detail = f"{folder}, {free_mb:,} MB free" + ("" if folder.exists() else " (made at the first start)")
+    if free_mb < _FULL_MB:
+        return failure(name, detail, "free some space on the disk")
+    if free_mb < _NEARLY_FULL_MB:
+        return warning(name, detail, "free some space on the disk before it is full")
+    if folder.exists() and stat.S_IMODE(folder.stat().st_mode) & 0o007:
+        return warning(name, f"{folder} can be read by every user", f"make it private: chmod 0700 {folder}")
+    return ok(name, detail)
+
+
+def _is_forbidden(path: Path) -> bool:
+    try:
+        path.open("rb").close()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _secret_files(config: Config, path: Path | None) -> Iterator[tuple[str, Path]]:
+    if path is not None and _holds_secret(tomllib.loads(path.read_text(encoding="utf-8"))):
+        yield "configuration's password", path
+    for name, file in (
+        ("mqtt.password_file", config.mqtt.password_file),
+        ("broker.password_file", config.broker.password_file),
+        ("mqtt.tls.key_file", config.mqtt.tls.key_file if config.mqtt.tls else None),
+    ):
+        if file is not None:
+            yield name, file
+
+
+def _holds_secret(values: dict[str, Any]) -> bool:
+    """Whether the file itself holds a password: a broker's, or one inside a camera's URL."""
+    if any("password" in values.get(section, {}) for section in ("mqtt", "broker")):
+        return True
+    sources = (str(camera.get("source", "")) for camera in values.get("cameras", []))
+    return any("://" in source and urlsplit(source).password for source in sources)
+
+
+def _check_secret(name: str, file: Path) -> Check:
+    try:
+        mode = stat.S_IMODE(file.stat().st_mode)
+        file.open("rb").close()
+    except OSError as error:
+        return failure(
+            name, f"{file} cannot be read ({(error.strerror or str(error)).lower()})", "let the daemon's user read it"
+        )
+    if mode & 0o007:
+        return warning(name, f"{file} can be read by every user (mode {mode:04o})", f"sudo chmod o= {file}")
+    return ok(name, f"{file} is private (mode {mode:04o})")
