@@ -135,7 +135,7 @@ def _read(path: Path, on_row: Callable[[int], None]) -> Dataset:
 def _read_cache(path: Path) -> Dataset | None:
     """The cached arrays, or None where there are none or where they are damaged (they are then made again)."""
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             return Dataset(
                 {
                     split: Faces(arrays[f"{split}_images"], arrays[f"{split}_labels"])

@@ -1,0 +1,63 @@
+"""Small sets in the challenge's format, and the real one where it is at hand."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vire_edge.training.dataset import Dataset, load
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+FER2013 = SHARED / "data" / "fer2013" / "fer2013.csv.gz"
+HEADER = "emotion,pixels,Usage"
+
+
+def row(label: object, pixels: NDArray[np.uint8] | str, usage: str = "Training") -> str:
+    text = pixels if isinstance(pixels, str) else " ".join(str(value) for value in pixels.ravel())
+    return f"{label},{text},{usage}"
+
+
+def patterns(seed: int, per_class: int) -> tuple[NDArray[np.uint8], list[int]]:
+    """Stripes whose direction and width tell the class, so that a network can learn them."""
+    rng = np.random.default_rng(seed)
+    x, y = np.meshgrid(np.arange(48), np.arange(48))
+    images, labels = [], []
+    for label in range(7):
+        for _ in range(per_class):
+            wave = np.sin((x * np.cos(label) + y * np.sin(label)) / (2 + label) + rng.uniform(0, 6))
+            images.append(np.clip(128 + 80 * wave + rng.normal(0, 10, wave.shape), 0, 255).astype(np.uint8))
+            labels.append(label)
+    return np.stack(images), labels
+
+
+def tiny_csv(folder: Path, *, per_class: int = 12) -> Path:
+    """84 training and 21 evaluation images."""
+    lines = [HEADER]
+    for usage, seed, count in (("Training", 1, per_class), ("PublicTest", 2, 3)):
+        images, labels = patterns(seed, count)
+        lines += [row(label, image, usage) for image, label in zip(images, labels, strict=True)]
+    path = folder / "fer2013.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def zipped(path: Path) -> Path:
+    out = path.with_suffix(".csv.gz")
+    out.write_bytes(gzip.compress(path.read_bytes(), 1))
+    return out
+
+
+@functools.cache
+def real_fer2013() -> Dataset:
+    """FER2013 itself. Where it should be at hand, its absence is a failure, not a reason to skip."""
+    if not FER2013.exists():
+        if SHARED.exists() or "CI" in os.environ:
+            pytest.fail(f"{FER2013} is missing")
+        pytest.skip("FER2013 is not beside this checkout")
+    return load(FER2013)

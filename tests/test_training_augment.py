@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from fer2013_samples import patterns
+
+from vire_edge.training.augment import NONE, PUBLISHED, Augmentation, augment
+from vire_edge.training.batches import Batches, class_weights
+from vire_edge.training.dataset import Faces
+
+IMAGES, LABELS = patterns(5, 4)
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_no_augmentation_leaves_images_as_they_are() -> None:
+    assert np.array_equal(augment(IMAGES, NONE, rng()), IMAGES)
+
+
+def test_same_seed_gives_the_same_images_and_another_seed_others() -> None:
+    first = augment(IMAGES, PUBLISHED, rng())
+    assert np.array_equal(first, augment(IMAGES, PUBLISHED, rng()))
+    assert not np.array_equal(first, augment(IMAGES, PUBLISHED, np.random.default_rng(1)))
+    assert (first.shape, first.dtype) == (IMAGES.shape, np.uint8)
+
+
+def test_flip_alone_mirrors_about_half_of_the_images_exactly() -> None:
+    many = np.tile(IMAGES, (10, 1, 1))
+    flipped = augment(many, Augmentation(flip=True), rng())
+    mirrored = (flipped == many[:, :, ::-1]).all(axis=(1, 2))
+    kept = (flipped == many).all(axis=(1, 2))
+    assert (mirrored | kept).all()
+    assert 0.4 < mirrored.mean() < 0.6
+
+
+def test_shift_moves_by_at_most_its_share_and_repeats_the_edge() -> None:
+    image = np.zeros((200, 48, 48), np.uint8)
+    image[:, :, 24:] = 240
+    edges = (augment(image, Augmentation(shift=0.1), rng()) < 120).sum(axis=2)
+    assert edges.min() >= 24 - 5
+    assert edges.max() <= 24 + 5
+    assert edges.std() > 1
+
+
+def test_rotation_keeps_the_middle_in_place() -> None:
+    image = np.zeros((50, 49, 49), np.uint8)
+    image[:, 24, 24] = 255
+    turned = augment(image, Augmentation(rotation_degrees=45), rng())
+    assert (turned[:, 24, 24] > 200).all()
+
+
+def test_brightness_and_contrast_stay_inside_the_range() -> None:
+    changed = augment(IMAGES, Augmentation(contrast=0.9, brightness=0.5), rng())
+    assert changed.dtype == np.uint8
+    assert changed.mean(axis=(1, 2)).std() > IMAGES.mean(axis=(1, 2)).std()
+
+
+def batches(**changes: object) -> Batches:
+    settings = {"batch_size": 8, "augmentation": PUBLISHED, "class_weight_power": 0.0, "seed": 1, **changes}
+    return Batches(Faces(IMAGES, np.array(LABELS)), **settings)  # type: ignore[arg-type]
+
+
+def test_an_epoch_gives_every_face_once_in_another_order_each_time() -> None:
+    plain = batches(augmentation=NONE)
+    orders = []
+    for epoch in range(2):
+        plain.epoch = epoch
+        assert len(plain) == 4
+        images = np.concatenate([plain[index][0][..., 0] for index in range(4)])
+        assert sorted(image.tobytes() for image in images) == sorted(image.tobytes() for image in IMAGES)
+        orders.append(images)
+    assert not np.array_equal(*orders)
+
+
+def test_batches_depend_on_seed_and_epoch_alone() -> None:
+    late, straight = batches(), batches()
+    late.epoch = straight.epoch = 3
+    later = late[2]
+    for index in range(2):
+        straight[index]
+    assert all(np.array_equal(a, b) for a, b in zip(later, straight[2], strict=True))
+
+
+def test_labels_are_one_hot_and_weights_favour_the_rare() -> None:
+    labels = np.repeat(np.arange(7), [400, 4, 400, 700, 500, 300, 500])
+    weights = class_weights(labels, 0.5)
+    assert np.isclose(weights[labels].mean(), 1.0)
+    assert np.isclose(weights[1] / weights[0], 10.0)
+    assert class_weights(labels, 0.0).tolist() == [1.0] * 7
+    images, one_hot, _ = batches()[0]
+    assert images.shape == (8, 48, 48, 1)
+    assert one_hot.sum(axis=1).tolist() == [1.0] * 8
+
+
+def test_settings_that_change_nothing_are_known_as_such() -> None:
+    assert NONE.changes_nothing
+    assert not replace(NONE, flip=True).changes_nothing

@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from fer2013_samples import patterns, tiny_csv
+
+from vire_edge.domain import EMOTIONS
+from vire_edge.errors import DependencyError, TrainingError
+from vire_edge.training import backend
+from vire_edge.training.architectures import ARCHITECTURES, Plan, build
+from vire_edge.training.card import model_card
+from vire_edge.training.export import PARITY, run_file
+from vire_edge.training.finish import export_run
+from vire_edge.training.recipes import PRESETS, recipe_for
+from vire_edge.training.rundir import RunDirectory
+from vire_edge.training.settings import stored_settings
+from vire_edge.training.train import BatchDone, DataReady, EpochDone, Event, RunResult, TrainSettings, train
+
+pytestmark = [
+    # Keras hands TensorFlow's variables to numpy when it saves a model; numpy 2 asks TensorFlow for a newer signature.
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
+]
+
+EPOCHS = 3
+RECIPE = replace(recipe_for("default", "cnn"), epochs=EPOCHS, batch_size=16, held_out=0.25, averaging=0.5)
+
+KILLED_RUN = """
+import os, signal, sys
+from pathlib import Path
+from vire_edge.training.settings import TrainSettings
+from vire_edge.training.train import EpochDone, train
+sys.path.insert(0, {tests!r})
+from test_training_train import RECIPE
+def kill_in_epoch_2(event):
+    if getattr(event, "epoch", 0) == 2 and event.batch == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+train(TrainSettings(Path({data!r}), Path({run!r}), recipe=RECIPE), on_event=kill_in_epoch_2)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_csv(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def events() -> list[Event]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def result(data: Path, events: list[Event], tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    """One uninterrupted run, looked at from all sides."""
+    settings = TrainSettings(data, tmp_path_factory.mktemp("runs") / "whole", recipe=RECIPE)
+    return train(settings, on_event=events.append)
+
+
+def weights(run: Path) -> list[Any]:
+    return RunDirectory(run).load_weights()
+
+
+def test_cnn_has_the_published_layers() -> None:
+    model = build("cnn", Plan())
+    layers = [
+        (type(layer).__name__, tuple(layer.output.shape[1:]))
+        for layer in model.layers
+        if type(layer).__name__ in {"Conv2D", "MaxPooling2D", "Dropout", "Flatten", "Dense"}
+    ]
+    assert layers == [
+        ("Conv2D", (46, 46, 32)),
+        ("MaxPooling2D", (23, 23, 32)),
+        ("Dropout", (23, 23, 32)),
+        ("Conv2D", (21, 21, 64)),
+        ("MaxPooling2D", (10, 10, 64)),
+        ("Dropout", (10, 10, 64)),
+        ("Flatten", (6400,)),
+        ("Dense", (128,)),
+        ("Dense", (64,)),
+        ("Dense", (7,)),
+    ]
+    assert {layer.rate for layer in model.layers if type(layer).__name__ == "Dropout"} == {0.25}
+    assert model.count_params() == 846_855
+
+
+def test_paper_presets_hold_the_published_values() -> None:
+    first, second = recipe_for("paper-1", "cnn"), recipe_for("paper-2", "cnn")
+    assert (first.learning_rate, first.batch_size, first.epochs, first.initializer) == (
+        0.000828395,
+        8,
+        50,
+        "he_normal",
+    )
+    assert (second.learning_rate, second.batch_size, second.epochs, second.initializer) == (
+        0.000167163,
+        16,
+        150,
+        "glorot_uniform",
+    )
+    assert first.augmentation.changes_nothing
+    assert not second.augmentation.changes_nothing
+    assert all(name in ARCHITECTURES for recipes in PRESETS.values() for name in recipes)
+
+
+def test_a_run_leaves_history_models_figures_and_versions(result: RunResult) -> None:
+    assert (result.epochs, result.interrupted) == (EPOCHS, False)
+    names = {path.name for path in result.run.iterdir()}
+    assert names >= {"settings.json", "data.json", "environment.json", "metrics.json", "history.json", "history.csv"}
+    assert names >= {"checkpoint.keras", "model.keras", "model.onnx"}
+    assert not [name for name in names if "half" in name]
+    rows = json.loads((result.run / "history.json").read_text())
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    with (result.run / "history.csv").open() as file:
+        assert [float(row["held_out_loss"]) for row in csv.DictReader(file)] == [row["held_out_loss"] for row in rows]
+    assert json.loads((result.run / "metrics.json").read_text())["public_test"]["images"] == 21
+    assert "keras" in json.loads((result.run / "environment.json").read_text())
+
+
+def test_progress_is_reported_for_data_batches_and_epochs(result: RunResult, events: list[Event]) -> None:
+    assert isinstance(events[0], DataReady)
+    assert (events[0].learnt, events[0].held_out, events[0].evaluated) == (63, 21, 21)
+    batches = [event for event in events if isinstance(event, BatchDone)]
+    assert [(event.epoch, event.batch) for event in batches] == [(e, b) for e in (1, 2, 3) for b in (1, 2, 3, 4)]
+    assert all(event.images_per_second > 0 for event in batches)
+    kept = [event.record.epoch for event in events if isinstance(event, EpochDone) and event.kept]
+    assert kept[-1] == result.kept_epoch
+
+
+def test_kept_epoch_is_the_one_with_the_lowest_held_out_loss(result: RunResult) -> None:
+    history = RunDirectory(result.run).read_history(EPOCHS)
+    assert result.kept_epoch == min(history, key=lambda record: record.held_out_loss).epoch
+
+
+def test_killed_and_resumed_run_ends_as_an_uninterrupted_one(result: RunResult, data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "killed"
+    script = KILLED_RUN.format(tests=str(Path(__file__).parent), data=str(data), run=str(run))
+    killed = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert len(json.loads((run / "history.json").read_text())) == 1
+
+    resumed = train(stored_settings(run), on_event=lambda _: None, resume=True)
+
+    assert (resumed.epochs, resumed.kept_epoch) == (result.epochs, result.kept_epoch)
+    for ours, theirs in zip(weights(run), weights(result.run), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
+    times = {"seconds": 0.0}
+    for ours, theirs in zip(*(RunDirectory(path).read_history(EPOCHS) for path in (run, result.run)), strict=True):
+        assert replace(ours, **times).held_out_loss == pytest.approx(replace(theirs, **times).held_out_loss, abs=1e-5)
+
+
+def test_ctrl_c_leaves_a_usable_run_that_can_be_resumed(data: Path, tmp_path: Path) -> None:
+    def interrupt(event: Event) -> None:
+        if isinstance(event, BatchDone) and event.epoch == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    settings = TrainSettings(data, tmp_path / "run", recipe=RECIPE)
+    stopped = train(settings, on_event=interrupt)
+    assert (stopped.interrupted, stopped.epochs) == (True, 1)
+    assert run_file(stopped.run / "model.onnx", patterns(2, 1)[0]).shape == (7, 7)
+    finished = train(stored_settings(settings.run), on_event=lambda _: None, resume=True)
+    assert (finished.interrupted, finished.epochs) == (False, EPOCHS)
+
+
+def test_ctrl_c_before_the_first_epoch_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
+    def interrupt(event: Event) -> None:
+        if isinstance(event, BatchDone):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(TrainingError, match="--resume"):
+        train(TrainSettings(data, tmp_path / "run", recipe=RECIPE), on_event=interrupt)
+
+
+def test_directory_that_holds_a_run_is_not_overwritten(result: RunResult, data: Path) -> None:
+    with pytest.raises(TrainingError, match=r"holds a run already; .*--resume"):
+        train(TrainSettings(data, result.run, recipe=RECIPE), on_event=lambda _: None)
+
+
+def test_resume_with_other_images_is_refused(result: RunResult, tmp_path: Path) -> None:
+    other = replace(stored_settings(result.run), data=tiny_csv(tmp_path, per_class=13))
+    with pytest.raises(TrainingError, match="other images"):
+        train(other, on_event=lambda _: None, resume=True)
+
+
+def test_resume_of_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="is no training run"):
+        stored_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("preset", "architecture", "message"),
+    [("best-ever", "cnn", "choose one of default, paper-1"), ("paper-1", "lenet", "only for cnn")],
+)
+def test_unknown_names_are_answered_with_the_known_ones(preset: str, architecture: str, message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        recipe_for(preset, architecture)
+    with pytest.raises(TrainingError, match='"lenet"; choose one of cnn'):
+        build("lenet", Plan())
+
+
+def test_command_in_the_metadata_repeats_the_run_without_naming_folders(data: Path, result: RunResult) -> None:
+    command = stored_settings(result.run).command
+    assert command == (
+        "vire-edge train --data fer2013.csv --arch cnn --preset default --seed 1 --epochs 3 --batch-size 16"
+    )
+    assert str(data.parent) not in command
+
+
+def test_exported_model_fulfils_the_contract(result: RunResult, tmp_path: Path) -> None:
+    out = tmp_path / "model.onnx"
+    export_run(result.run, out)
+    session = onnxruntime.InferenceSession(out)
+    (face,), (probabilities,) = session.get_inputs(), session.get_outputs()
+    assert (face.name, face.type, face.shape) == ("face", "tensor(uint8)", ["N", 48, 48, 1])
+    assert (probabilities.name, probabilities.type, probabilities.shape) == ("probabilities", "tensor(float)", ["N", 7])
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert set(metadata) == {
+        f"vire.{name}"
+        for name in (
+            "contract",
+            "labels",
+            "architecture",
+            "dataset_digest",
+            "split_digest",
+            "metrics",
+            "training_command",
+            "created_at",
+            "temperature",
+        )
+    }
+    assert metadata["vire.labels"] == ",".join(EMOTIONS)
+    assert float(metadata["vire.temperature"]) == pytest.approx(result.metrics["temperature"], abs=1e-6)
+    assert json.loads(metadata["vire.metrics"])["public_test"]["accuracy"] == result.metrics["public_test"]["accuracy"]
+    for count in (1, 5):
+        rows = run_file(out, patterns(2, 1)[0][:count])
+        assert rows.shape == (count, 7)
+        np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-5)
+
+
+def test_exported_model_agrees_with_the_measured_figures(result: RunResult, data: Path) -> None:
+    images, labels = patterns(2, 3)
+    accuracy = (run_file(result.run / "model.onnx", images).argmax(axis=1) == labels).mean()
+    assert accuracy == pytest.approx(result.metrics["public_test"]["accuracy"])
+    assert data.exists()
+
+
+def test_calibrated_keras_and_onnx_agree(result: RunResult) -> None:
+    from vire_edge.training.export import calibrated
+
+    network = backend.load_keras().saving.load_model(result.run / "model.keras")
+    images = patterns(7, 9)[0]
+    keras = calibrated(network, result.metrics["temperature"]).predict(images[..., None], verbose=0)
+    assert np.abs(keras - run_file(result.run / "model.onnx", images)).max() < PARITY
+
+
+def test_unfinished_run_is_not_exported(data: Path, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    run.create()
+    run.write_json(run.settings, TrainSettings(data, run.path).as_json())
+    with pytest.raises(TrainingError, match=r"is not finished; .*--resume"):
+        export_run(run.path, tmp_path / "model.onnx")
+
+
+def test_card_states_the_figures_and_names_no_folder(result: RunResult) -> None:
+    card = model_card(result.run, "tiny.onnx")
+    assert f"| accuracy | {result.metrics['public_test']['accuracy']:.3f} |" in card
+    assert all(f"| {emotion} |" in card for emotion in EMOTIONS)
+    assert str(result.run.parent) not in card
+    assert "consent" in card
+
+
+def test_missing_extra_names_the_remedy() -> None:
+    with pytest.raises(DependencyError, match=r"pip install 'vire-edge\[train\]'"):
+        backend._require("vire_edge_has_no_such_module")
+
+
+def test_importing_the_package_loads_no_framework() -> None:
+    code = (
+        "import sys, pkgutil, importlib, vire_edge.training as t\n"
+        "[importlib.import_module(f'vire_edge.training.{m.name}') for m in pkgutil.iter_modules(t.__path__)]\n"
+        "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'onnx')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
