@@ -92,10 +92,10 @@ place_configuration() {
     say "Keeping the configuration $config"
   else
     say "Writing the configuration $config: every setting is explained there"
-    install -d -m 0750 -- "$etc"
+    install -d -m 0755 -- "$etc"
     install -m 0640 -- "$here/deploy/config.example.toml" "$config"
     # It may come to hold a password: the service reads it, others don't.
-    if [[ -z $root ]]; then chown "root:$SERVICE" "$etc" "$config"; fi
+    if [[ -z $root ]]; then chown "root:$SERVICE" "$config"; fi
   fi
   install -D -m 0644 -- "$here/systemd/$SERVICE.service" "$unit"
 }

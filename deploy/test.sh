@@ -23,8 +23,6 @@ need_command mosquitto mosquitto         # the real broker that the tests start
 need_command mosquitto_sub mosquitto-clients
 need_command shellcheck shellcheck       # these scripts
 need_command systemd-analyze systemd     # the unit
-need_command openssl openssl             # certificates that have expired
-need_command ps procps                   # the daemon seen from outside
 apt_install "${packages[@]}"
 
 venv=$here/.venv-test
