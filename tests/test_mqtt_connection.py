@@ -1,0 +1,637 @@
+"""The daemon's connection against a real Mosquitto: delivery, last will, reconnects, refusals."""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from brokers import PATIENCE_SECONDS, Certificates, Mosquitto, MosquittoFactory, Wire, free_port, wait_until
+from structlog.testing import capture_logs
+
+from vire_edge.config import MqttConfig
+from vire_edge.domain import Message
+from vire_edge.errors import ConfigError
+from vire_edge.messages import Topics
+from vire_edge.mqtt import (
+    CommandReceived,
+    Connected,
+    ConnectionStatus,
+    Disconnected,
+    MqttConnection,
+    MqttEvent,
+    MqttVersion,
+    RetryPolicy,
+)
+from vire_edge.mqtt.inbox import MAX_COMMAND_BYTES
+from vire_edge.mqtt.observer import LinkChanged, Observer, Received
+
+TOPICS = Topics("vire", "hall")
+QUICK = RetryPolicy(
+    answer_seconds=2.0,
+    first_seconds=0.05,
+    limit_seconds=0.2,
+    patient_seconds=0.2,
+    patient_limit_seconds=0.4,
+    stable_seconds=0.5,
+)
+OFFLINE = Message(TOPICS.availability, b'{"status": "offline"}', retain=True)
+ONLINE = Message(TOPICS.availability, b'{"status": "online"}', retain=True)
+STOPPED = Message(TOPICS.availability, b'{"status": "stopped"}', retain=True)
+
+Connect = Callable[..., MqttConnection]
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """`connect(config)` starts a connection; all are stopped after the test."""
+    started: list[MqttConnection] = []
+
+    def start(config: MqttConfig, *, policy: RetryPolicy = QUICK, client_id: str = "vire-edge-hall") -> MqttConnection:
+        connection = MqttConnection(
+            config,
+            client_id=client_id,
+            command_filter=TOPICS.commands,
+            will=OFFLINE,
+            wake=threading.Event(),
+            policy=policy,
+        )
+        started.append(connection)
+        connection.start()
+        return connection
+
+    yield start
+    for connection in started:
+        connection.stop(None, timeout_seconds=5.0)
+
+
+def next_event(connection: MqttConnection, timeout_seconds: float = PATIENCE_SECONDS) -> MqttEvent:
+    return connection.events.get(timeout=timeout_seconds)
+
+
+def until_connected(connection: MqttConnection) -> Connected:
+    while True:
+        event = next_event(connection)
+        if isinstance(event, Connected):
+            return event
+
+
+def alert(number: int) -> Message:
+    return Message(TOPICS.alerts, json.dumps({"number": number}).encode())
+
+
+def messages(observer: Observer, topic: str, *, count: int) -> list[Received]:
+    """The next `count` messages on `topic`."""
+    found: list[Received] = []
+
+    def look() -> bool:
+        received = observer.receive(0.05)
+        if isinstance(received, Received) and received.topic == topic:
+            found.append(received)
+        return len(found) >= count
+
+    wait_until(look, what=f"{count} messages on {topic}")
+    return found
+
+
+def numbers_until(observer: Observer, last: int) -> list[int]:
+    """The numbers of all alerts up to the one with the number `last`."""
+    numbers: list[int] = []
+
+    def look() -> bool:
+        received = observer.receive(0.05)
+        if isinstance(received, Received) and received.topic == TOPICS.alerts:
+            numbers.append(json.loads(received.payload)["number"])
+        return last in numbers
+
+    wait_until(look, what=f"alert {last}")
+    return numbers
+
+
+def without_repeats(numbers: list[int]) -> list[int]:
+    return list(dict.fromkeys(numbers))
+
+
+@pytest.fixture
+def observer(mosquitto: Mosquitto) -> Iterator[Observer]:
+    with Observer(mosquitto.config(), "vire/#", policy=QUICK) as watching:
+        watching.wait_subscribed(PATIENCE_SECONDS)
+        yield watching
+
+
+def retained_availability(broker: Mosquitto) -> bytes:
+    """What a client learns that comes later."""
+    with Observer(broker.config(), TOPICS.availability) as late:
+        return messages(late, TOPICS.availability, count=1)[0].payload
+
+
+def test_states_and_alerts_arrive_over_mqtt_5(mosquitto: Mosquitto, observer: Observer, connect: Connect) -> None:
+    connection = connect(mosquitto.config())
+    assert next_event(connection) == Connected(MqttVersion.V5, session_present=False)
+    connection.publish(ONLINE)
+    connection.publish(alert(1))
+    assert messages(observer, TOPICS.availability, count=1)[0].payload == ONLINE.payload
+    assert numbers_until(observer, 1) == [1]
+    wait_until(lambda: connection.stats().delivered == 1, what="the acknowledgement")
+    stats = connection.stats()
+    assert stats.connected
+    assert (stats.version, stats.queued, stats.dropped, stats.unheard) == (MqttVersion.V5, 0, 0, 0)
+    assert retained_availability(mosquitto) == ONLINE.payload
+
+
+def test_a_clean_stop_delivers_what_waits_and_keeps_the_last_will_back(
+    mosquitto: Mosquitto, observer: Observer, connect: Connect
+) -> None:
+    connection = connect(mosquitto.config())
+    until_connected(connection)
+    for number in range(200):
+        connection.publish(alert(number))
+    assert connection.stop(STOPPED, timeout_seconds=10.0)
+    assert not connection.alive
+    assert numbers_until(observer, 199) == list(range(200))
+    assert messages(observer, TOPICS.availability, count=1)[0].payload == STOPPED.payload
+    assert retained_availability(mosquitto) == STOPPED.payload
+    assert connection.stats().status is ConnectionStatus.STOPPED
+
+
+def test_a_connection_that_breaks_without_a_word_publishes_the_last_will(
+    mosquitto: Mosquitto, observer: Observer, connect: Connect
+) -> None:
+    wire = Wire(mosquitto.port)
+    connection = connect(MqttConfig(host="127.0.0.1", port=wire.port))
+    until_connected(connection)
+    connection.publish(ONLINE)
+    messages(observer, TOPICS.availability, count=1)
+    wire.close()
+    assert messages(observer, TOPICS.availability, count=1)[0].payload == OFFLINE.payload
+    disconnected = next_event(connection)
+    assert isinstance(disconnected, Disconnected)
+    assert f"127.0.0.1:{wire.port}" in disconnected.reason
+    connection.stop(None, timeout_seconds=2.0)
+
+
+def test_an_end_without_a_final_message_leaves_the_last_will(mosquitto: Mosquitto, connect: Connect) -> None:
+    connection = connect(mosquitto.config())
+    until_connected(connection)
+    connection.publish(ONLINE)
+    wait_until(lambda: retained_availability(mosquitto) == ONLINE.payload, what="online")
+    connection.stop(None, timeout_seconds=5.0)
+    wait_until(lambda: retained_availability(mosquitto) == OFFLINE.payload, what="offline")
+
+
+def test_a_broker_that_is_down_at_the_start_is_waited_for(start_mosquitto: MosquittoFactory, connect: Connect) -> None:
+    port = free_port()
+    with capture_logs() as lines:
+        connection = connect(MqttConfig(host="127.0.0.1", port=port))
+        connection.publish(alert(1))
+        connection.publish(ONLINE)
+        wait_until(lambda: connection.stats().status is ConnectionStatus.UNREACHABLE, what="the refusal")
+        assert connection.stats().last_error == (
+            f"no broker listens on 127.0.0.1:{port}; start it, or correct mqtt.host and mqtt.port"
+        )
+        broker = start_mosquitto(port=port)
+        with Observer(broker.config(), "vire/#") as observer:
+            observer.wait_subscribed(PATIENCE_SECONDS)
+            until_connected(connection)
+        wait_until(lambda: connection.stats().delivered == 1, what="the alert")
+        assert retained_availability(broker) == ONLINE.payload
+    # Several attempts were made, one line tells of them.
+    assert [line["event"] for line in lines if line["event"].startswith("broker_")] == [
+        "broker_unavailable",
+        "broker_connected",
+    ]
+
+
+def test_alerts_outlive_a_broker_that_restarts(mosquitto: Mosquitto, connect: Connect) -> None:
+    connection = connect(mosquitto.config())
+    until_connected(connection)
+    connection.publish(alert(0))
+    wait_until(lambda: connection.stats().delivered == 1, what="the first alert")
+    mosquitto.kill()
+    for number in range(1, 301):
+        connection.publish(alert(number))
+    assert isinstance(next_event(connection), Disconnected)
+    assert connection.stats().queued == 300
+    wire = Wire(free_port())  # keeps the port's neighbour busy, and is no broker
+    wire.close()
+    mosquitto.start()
+    with Observer(mosquitto.config(), TOPICS.alerts) as observer:
+        observer.wait_subscribed(PATIENCE_SECONDS)
+        connection.publish(alert(301))
+        until_connected(connection)
+        numbers = numbers_until(observer, 301)
+    wait_until(lambda: connection.stats().queued == 0, what="every acknowledgement")
+    # What came before the observer was there it cannot know; of the rest nothing is missing or out of order.
+    unique = without_repeats(numbers)
+    assert unique == list(range(unique[0], 302))
+    assert connection.stats().delivered == 302
+    assert connection.stats().reconnects == 1
+    assert connection.stats().dropped == 0
+
+
+def test_alerts_in_flight_when_the_wire_breaks_are_sent_again_in_order(
+    mosquitto: Mosquitto, observer: Observer, connect: Connect
+) -> None:
+    wire = Wire(mosquitto.port)
+    connection = connect(MqttConfig(host="127.0.0.1", port=wire.port))
+    until_connected(connection)
+    for burst in range(5):
+        wire.stall()
+        for number in range(burst * 20, burst * 20 + 20):
+            connection.publish(alert(number))
+        wait_until(lambda: connection.stats().in_flight == 10, what="a full window")
+        assert connection.stats().queued == 20
+        wire.cut()
+        wire.resume()
+        until_connected(connection)
+        wait_until(lambda: connection.stats().queued == 0, what="the queue to drain")
+    assert without_repeats(numbers_until(observer, 99)) == list(range(100))
+    connection.stop(STOPPED, timeout_seconds=5.0)
+    wire.close()
+
+
+def test_at_most_ten_messages_are_unacknowledged(mosquitto: Mosquitto, connect: Connect) -> None:
+    connection = connect(mosquitto.config())
+    until_connected(connection)
+    mosquitto.freeze()
+    for number in range(100):
+        connection.publish(alert(number))
+        connection.publish(Message(f"vire/hall/state/camera-{number}", b"{}", retain=True))
+    wait_until(lambda: connection.stats().in_flight == 10, what="a full window")
+    threading.Event().wait(0.3)
+    assert connection.stats().in_flight == 10
+    mosquitto.thaw()
+    wait_until(lambda: connection.stats().queued == 0 and connection.stats().in_flight == 0, what="the queue to drain")
+
+
+def test_a_window_of_the_broker_s_own_is_respected(start_mosquitto: MosquittoFactory, connect: Connect) -> None:
+    broker = start_mosquitto("allow_anonymous true", "max_inflight_messages 3")
+    connection = connect(broker.config())
+    until_connected(connection)
+    broker.freeze()
+    for number in range(30):
+        connection.publish(alert(number))
+    wait_until(lambda: connection.stats().in_flight == 3, what="a full window")
+    broker.thaw()
+    wait_until(lambda: connection.stats().delivered == 30, what="the queue to drain")
+
+
+def test_a_message_larger_than_the_broker_takes_holds_up_nothing(
+    start_mosquitto: MosquittoFactory, connect: Connect
+) -> None:
+    broker = start_mosquitto("allow_anonymous true", "max_packet_size 2000")
+    connection = connect(broker.config())
+    until_connected(connection)
+    connection.publish(Message(TOPICS.alerts, b"x" * 3000))
+    connection.publish(alert(1))
+    wait_until(lambda: connection.stats().delivered == 1, what="the alert behind it")
+    assert connection.stats().dropped == 1
+    assert connection.stats().reconnects == 0
+    assert "it takes 2000" in connection.stats().last_error
+
+
+def test_a_full_queue_gives_up_the_expired_and_then_the_oldest(mosquitto: Mosquitto, connect: Connect) -> None:
+    port = mosquitto.port
+    mosquitto.stop()
+    connection = connect(MqttConfig(host="127.0.0.1", port=port, max_queued_alerts=10))
+    with capture_logs() as lines:
+        for number in range(15):
+            connection.publish(alert(number))
+    assert [line["event"] for line in lines if line["event"] == "alert_queue_full"] == ["alert_queue_full"]
+    assert (connection.stats().queued, connection.stats().dropped) == (10, 5)
+    mosquitto.start()
+    with Observer(mosquitto.config(), TOPICS.alerts) as observer:
+        observer.wait_subscribed(PATIENCE_SECONDS)
+        until_connected(connection)
+        wait_until(lambda: connection.stats().delivered == 10, what="the ten that were kept")
+
+
+def test_nobody_listening_is_told_apart(mosquitto: Mosquitto, connect: Connect) -> None:
+    connection = connect(mosquitto.config())
+    connection.publish(alert(1))
+    wait_until(lambda: connection.stats().delivered == 1, what="the acknowledgement")
+    assert connection.stats().unheard == 1
+
+
+def test_an_alert_expires_at_the_broker_too(mosquitto: Mosquitto, connect: Connect) -> None:
+    away = ["mosquitto_sub", "-p", str(mosquitto.port), "-V", "5", "-i", "phone", "-c", "-x", "600", "-q", "1"]
+    subprocess.run([*away, "-t", TOPICS.alerts, "-E"], check=True, timeout=PATIENCE_SECONDS)
+    connection = connect(mosquitto.config())
+    connection.publish(Message(TOPICS.alerts, b"lasting", expiry_seconds=600))
+    wait_until(lambda: connection.stats().delivered == 1, what="the acknowledgement")
+    arrived = subprocess.run(
+        [*away, "-t", TOPICS.alerts, "-C", "1", "-F", "%E %p"],
+        check=True,
+        timeout=PATIENCE_SECONDS,
+        capture_output=True,
+    )
+    left, payload = arrived.stdout.split()
+    assert payload == b"lasting"
+    assert 500 < int(left) <= 600
+
+
+def test_of_a_state_only_the_newest_is_sent(mosquitto: Mosquitto, observer: Observer, connect: Connect) -> None:
+    topic = TOPICS.state("kitchen")
+    port = mosquitto.port
+    mosquitto.stop()
+    connection = connect(MqttConfig(host="127.0.0.1", port=port))
+    for number in range(50):
+        connection.publish(Message(topic, str(number).encode(), retain=True))
+    assert connection.stats().queued == 0
+    mosquitto.start()
+    until_connected(connection)
+    while not isinstance(observer.receive(PATIENCE_SECONDS), LinkChanged):
+        continue
+    connection.publish(Message(topic, b"last", retain=True))
+    wait_until(lambda: messages(observer, topic, count=1)[0].payload == b"last", what="the last state")
+
+
+def command(broker: Mosquitto, verb: str, payload: str, *options: str) -> None:
+    subprocess.run(
+        ["mosquitto_pub", "-p", str(broker.port), "-q", "1", "-t", TOPICS.command(verb), "-m", payload, *options],
+        check=True,
+        timeout=PATIENCE_SECONDS,
+    )
+
+
+def test_commands_come_with_what_their_sender_wants_back(mosquitto: Mosquitto, connect: Connect) -> None:
+    connection = connect(mosquitto.config())
+    until_connected(connection)
+    wait_until(lambda: "Sending SUBACK to vire-edge-hall" in mosquitto.log, what="the subscription")
+    command(mosquitto, "pause", '{"minutes": 5}')
+    assert next_event(connection) == CommandReceived("pause", b'{"minutes": 5}', retained=False)
+    properties = ("-V", "5", "-D", "publish", "response-topic", "app/answers", "-D", "publish", "correlation-data", "7")
+    command(mosquitto, "status", "{}", *properties)
+    assert next_event(connection) == CommandReceived(
+        "status", b"{}", retained=False, response_topic="app/answers", correlation_data=b"7"
+    )
+
+
+def test_a_retained_command_is_flagged_both_live_and_after_a_reconnect(mosquitto: Mosquitto, connect: Connect) -> None:
+    connection = connect(mosquitto.config())
+    until_connected(connection)
+    wait_until(lambda: "Sending SUBACK to vire-edge-hall" in mosquitto.log, what="the subscription")
+    command(mosquitto, "pause", "{}", "-r")
+    assert next_event(connection) == CommandReceived("pause", b"{}", retained=True)
+    connection.stop(STOPPED, timeout_seconds=5.0)
+    again = connect(mosquitto.config())
+    until_connected(again)
+    assert next_event(again) == CommandReceived("pause", b"{}", retained=True)
+
+
+def test_oversized_and_too_many_commands_are_ignored(mosquitto: Mosquitto, connect: Connect) -> None:
+    connection = connect(mosquitto.config())
+    until_connected(connection)
+    wait_until(lambda: "Sending SUBACK to vire-edge-hall" in mosquitto.log, what="the subscription")
+    with capture_logs() as lines:
+        command(mosquitto, "pause", "x" * (MAX_COMMAND_BYTES + 1))
+        command(mosquitto, "v" * 65, "{}")
+        wait_until(lambda: connection.stats().ignored_commands == 2, what="the refusals")
+    assert [line["event"] for line in lines if line["event"] == "command_ignored"] == ["command_ignored"]
+    with pytest.raises(queue.Empty):
+        next_event(connection, 0.1)
+    flood = "\n".join("{}" for _ in range(200))
+    subprocess.run(
+        ["mosquitto_pub", "-p", str(mosquitto.port), "-t", TOPICS.command("status"), "-l"],
+        input=flood.encode(),
+        check=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    wait_until(lambda: connection.stats().ignored_commands >= 138, what="the rest to be ignored")
+    assert connection.events.qsize() == 64
+
+
+def test_an_answer_carries_the_correlation_of_its_command(mosquitto: Mosquitto, connect: Connect) -> None:
+    connection = connect(mosquitto.config())
+    until_connected(connection)
+    topic = TOPICS.response("status")
+    with subprocess.Popen(
+        ["mosquitto_sub", "-p", str(mosquitto.port), "-V", "5", "-t", topic, "-C", "1", "-F", "%D %p"],
+        stdout=subprocess.PIPE,
+    ) as listening:
+        wait_until(lambda: topic in mosquitto.log, what="the subscription")
+        connection.publish(Message(topic, b"{}"), correlation_data=b"7")
+        output, _ = listening.communicate(timeout=PATIENCE_SECONDS)
+    assert output.split() == [b"7", b"{}"]
+
+
+def test_a_wrong_password_is_one_line_and_tried_again_slowly(mosquitto_with_login: Mosquitto, connect: Connect) -> None:
+    config = mosquitto_with_login.config(username="device", password="wrong")
+    with capture_logs() as lines:
+        connection = connect(config, policy=RetryPolicy(patient_seconds=0.1, patient_limit_seconds=0.2))
+        wait_until(lambda: mosquitto_with_login.log.count("Sending CONNACK") >= 3, what="three attempts")
+    stats = connection.stats()
+    assert stats.status is ConnectionStatus.LOGIN
+    assert stats.last_error == (
+        f'127.0.0.1:{mosquitto_with_login.port} refuses the login of "device" (Not authorized); '
+        "check mqtt.username and its password"
+    )
+    assert [line["event"] for line in lines] == ["broker_unavailable"]
+    assert "wrong" not in str(lines)
+    assert connection.alive
+
+
+def test_a_login_that_is_missing_is_asked_for(mosquitto_with_login: Mosquitto, connect: Connect) -> None:
+    connection = connect(mosquitto_with_login.config())
+    wait_until(lambda: connection.stats().status is ConnectionStatus.LOGIN, what="the refusal")
+    assert "wants a login" in connection.stats().last_error
+    assert "VIRE_EDGE_MQTT__PASSWORD" in connection.stats().last_error
+
+
+def test_the_right_password_is_accepted(mosquitto_with_login: Mosquitto, connect: Connect) -> None:
+    until_connected(connect(mosquitto_with_login.config(username="device", password="correct horse")))
+
+
+def test_the_default_patience_with_a_refused_login_is_half_a_minute() -> None:
+    policy = RetryPolicy()
+    assert (policy.first_seconds, policy.limit_seconds, policy.patient_seconds) == (1.0, 30.0, 30.0)
+
+
+def test_a_second_device_with_the_same_name_is_noticed(mosquitto: Mosquitto, connect: Connect) -> None:
+    policy = RetryPolicy(first_seconds=0.05, limit_seconds=0.1)
+    with capture_logs() as lines:
+        devices = [connect(mosquitto.config(), policy=policy), connect(mosquitto.config(), policy=policy)]
+        wait_until(
+            lambda: any(device.stats().status is ConnectionStatus.UNSTABLE for device in devices),
+            what="the struggle to be noticed",
+        )
+    reasons = [device.stats().last_error for device in devices]
+    assert any('connects as "vire-edge-hall", give each its own device_id' in reason for reason in reasons)
+    assert len([line for line in lines if line.get("status") == "unstable"]) == 1
+
+
+def test_a_broker_that_tells_of_a_take_over_is_believed(mosquitto: Mosquitto, connect: Connect) -> None:
+    wire = Wire(mosquitto.port)
+    with capture_logs() as lines:
+        connection = connect(MqttConfig(host="127.0.0.1", port=wire.port), policy=RetryPolicy())
+        until_connected(connection)
+        wire.say(bytes([0xE0, 2, 142, 0]))
+        wait_until(lambda: connection.stats().status is ConnectionStatus.TAKEN_OVER, what="the DISCONNECT")
+    assert connection.stats().last_error == (
+        f'another client connected to 127.0.0.1:{wire.port} as "vire-edge-hall"; '
+        "give each device its own device_id and run one daemon on each"
+    )
+    assert [line["event"] for line in lines] == ["broker_connected", "broker_unavailable"]
+    wire.close()
+
+
+def test_a_name_that_does_not_exist_is_named(connect: Connect) -> None:
+    connection = connect(MqttConfig(host="broker.invalid"))
+    wait_until(lambda: connection.stats().last_error, what="the answer of the resolver")
+    assert connection.stats().status is ConnectionStatus.UNREACHABLE
+    assert connection.stats().last_error.startswith('mqtt.host "broker.invalid" cannot be resolved (')
+
+
+@pytest.mark.parametrize("behaviour", ["close", "silence"])
+def test_a_broker_without_mqtt_5_is_spoken_to_in_3_1_1(mosquitto: Mosquitto, connect: Connect, behaviour: str) -> None:
+    wire = Wire(mosquitto.port, on_mqtt_5=behaviour)
+    connection = connect(MqttConfig(host="127.0.0.1", port=wire.port))
+    assert until_connected(connection).version is MqttVersion.V311
+    connection.publish(alert(1))
+    wait_until(lambda: connection.stats().delivered == 1, what="the acknowledgement")
+    assert wire.connections == 2
+    wire.cut()
+    # The refusal is remembered: no further attempt with 5 so soon.
+    assert until_connected(connection).version is MqttVersion.V311
+    assert wire.connections == 3
+    connection.stop(STOPPED, timeout_seconds=5.0)
+    wire.close()
+
+
+def test_mqtt_5_is_tried_again_after_a_while(mosquitto: Mosquitto, connect: Connect) -> None:
+    wire = Wire(mosquitto.port, on_mqtt_5="close")
+    connection = connect(
+        MqttConfig(host="127.0.0.1", port=wire.port), policy=RetryPolicy(first_seconds=0.05, version_5_again_seconds=0)
+    )
+    assert until_connected(connection).version is MqttVersion.V311
+    wire._on_mqtt_5 = "pass"
+    wire.cut()
+    assert until_connected(connection).version is MqttVersion.V5
+    connection.stop(STOPPED, timeout_seconds=5.0)
+    wire.close()
+
+
+def test_a_broker_that_falls_silent_is_left_and_found_again(mosquitto: Mosquitto, connect: Connect) -> None:
+    wire = Wire(mosquitto.port)
+    connection = connect(MqttConfig(host="127.0.0.1", port=wire.port, keepalive_seconds=5))
+    until_connected(connection)
+    wire.stall()
+    connection.publish(alert(1))
+    assert isinstance(next_event(connection), Disconnected)
+    wire.resume()
+    # It has spoken 5 before, so silence is no reason to fall back.
+    assert until_connected(connection).version is MqttVersion.V5
+    wait_until(lambda: connection.stats().delivered == 1, what="the alert")
+    connection.stop(STOPPED, timeout_seconds=5.0)
+    wire.close()
+
+
+def test_stopping_without_a_broker_is_quick_and_counts_what_is_lost(connect: Connect) -> None:
+    connection = connect(MqttConfig(host="127.0.0.1", port=free_port()), policy=RetryPolicy())
+    connection.publish(alert(1))
+    wait_until(lambda: connection.stats().status is ConnectionStatus.UNREACHABLE, what="the refusal")
+    with capture_logs() as lines:
+        assert connection.stop(STOPPED, timeout_seconds=5.0)
+    assert [line["count"] for line in lines if line["event"] == "alerts_undelivered"] == [1]
+
+
+def test_stopping_reaches_a_broker_that_has_just_come_back(mosquitto: Mosquitto, connect: Connect) -> None:
+    connection = connect(mosquitto.config(), policy=RetryPolicy(first_seconds=60.0, limit_seconds=60.0))
+    until_connected(connection)
+    mosquitto.kill()
+    assert isinstance(next_event(connection), Disconnected)
+    connection.publish(alert(1))
+    mosquitto.start()
+    assert connection.stop(STOPPED, timeout_seconds=10.0)
+    assert connection.stats().queued == 0
+    assert retained_availability(mosquitto) == STOPPED.payload
+
+
+def test_stopping_with_a_frozen_broker_ends_in_time(mosquitto: Mosquitto, connect: Connect) -> None:
+    connection = connect(mosquitto.config())
+    until_connected(connection)
+    mosquitto.freeze()
+    connection.publish(alert(1))
+    assert connection.stop(STOPPED, timeout_seconds=1.0)
+
+
+def test_tls_with_a_known_authority(
+    start_mosquitto: MosquittoFactory, certificates: Certificates, connect: Connect
+) -> None:
+    broker = start_mosquitto(*certificates.listener())
+    connection = connect(broker.config(host="localhost", tls={"ca_file": certificates.ca}))
+    until_connected(connection)
+    for number in range(50):
+        connection.publish(alert(number))
+    wait_until(lambda: connection.stats().delivered == 50, what="the acknowledgements")
+
+
+def test_tls_with_a_certificate_of_its_own(
+    start_mosquitto: MosquittoFactory, certificates: Certificates, connect: Connect
+) -> None:
+    broker = start_mosquitto(*certificates.listener(require_certificate=True))
+    tls = {"ca_file": certificates.ca, "cert_file": certificates.device_cert, "key_file": certificates.device_key}
+    until_connected(connect(broker.config(host="localhost", tls=tls)))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ({"expired": True}, "localhost", "ca", "has expired; renew it on the broker, or set this device's clock"),
+        ({}, "localhost", "other_ca", "is not signed by an authority that this device knows"),
+        ({}, "127.0.0.1", "ca", "is for another name; set mqtt.host to the name in it"),
+    ],
+    ids=["expired", "unknown authority", "another name"],
+)
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
+def test_trouble_with_certificates_says_what_to_do(
+    start_mosquitto: MosquittoFactory,
+    certificates: Certificates,
+    connect: Connect,
+    case: tuple[dict[str, bool], str, str, str],
+) -> None:
+    listener, host, authority, words = case
+    broker = start_mosquitto(*certificates.listener(**listener))
+    with capture_logs() as lines:
+        connection = connect(broker.config(host=host, tls={"ca_file": getattr(certificates, authority)}))
+        wait_until(lambda: connection.stats().last_error, what="the handshake")
+    assert words in connection.stats().last_error
+    assert connection.stats().status is ConnectionStatus.CERTIFICATE
+    assert connection.alive
+    assert [line["event"] for line in lines] == ["broker_unavailable"]
+
+
+def test_a_missing_certificate_of_its_own_is_asked_for(
+    start_mosquitto: MosquittoFactory, certificates: Certificates, connect: Connect
+) -> None:
+    broker = start_mosquitto(*certificates.listener(require_certificate=True))
+    connection = connect(broker.config(host="localhost", tls={"ca_file": certificates.ca}))
+    # The broker's alert may be lost when it hangs up before CONNECT is written; the remedy is given all the same.
+    wait_until(lambda: connection.stats().last_error, what="the handshake")
+    assert "set mqtt.tls.cert_file and mqtt.tls.key_file" in connection.stats().last_error
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
+def test_tls_towards_a_port_without_it_is_explained(
+    mosquitto: Mosquitto, certificates: Certificates, connect: Connect
+) -> None:
+    connection = connect(mosquitto.config(host="localhost", tls={"ca_file": certificates.ca}))
+    wait_until(lambda: connection.stats().last_error, what="the handshake")
+    assert "speaks no TLS" in connection.stats().last_error
+
+
+def test_a_port_with_tls_and_a_connection_without_it_is_explained(
+    start_mosquitto: MosquittoFactory, certificates: Certificates, connect: Connect
+) -> None:
+    broker = start_mosquitto(*certificates.listener())
+    connection = connect(broker.config())
+    wait_until(lambda: connection.stats().last_error, what="the end of the attempt")
+    assert "if it expects TLS, add [mqtt.tls]" in connection.stats().last_error
+
+
+def test_a_missing_certificate_file_is_an_error_at_the_start(connect: Connect) -> None:
+    with pytest.raises(ConfigError, match=r"mqtt.tls.ca_file: /nowhere/ca.pem does not exist; correct the path"):
+        connect(MqttConfig.model_validate({"host": "localhost", "tls": {"ca_file": "/nowhere/ca.pem"}}))

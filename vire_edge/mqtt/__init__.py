@@ -1,0 +1,25 @@
+"""The broker's edge: the daemon's connection, a broker inside the daemon, and an observer of the topics."""
+
+from vire_edge.mqtt.connection import MqttConnection
+from vire_edge.mqtt.dialing import RetryPolicy
+from vire_edge.mqtt.events import (
+    CommandReceived,
+    Connected,
+    ConnectionStats,
+    ConnectionStatus,
+    Disconnected,
+    MqttEvent,
+    MqttVersion,
+)
+
+__all__ = [
+    "CommandReceived",
+    "Connected",
+    "ConnectionStats",
+    "ConnectionStatus",
+    "Disconnected",
+    "MqttConnection",
+    "MqttEvent",
+    "MqttVersion",
+    "RetryPolicy",
+]

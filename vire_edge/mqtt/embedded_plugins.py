@@ -1,0 +1,55 @@
+"""What the embedded broker's own plug-ins add to amqtt: a login without a file, and bounds on what it keeps.
+
+Loaded by amqtt, by name; nothing else imports this module.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+
+from amqtt.broker import BrokerContext, RetainedApplicationMessage
+from amqtt.plugins.base import BaseAuthPlugin, BasePlugin
+from amqtt.session import Session
+
+MAX_RETAINED_TOPICS = 2000
+"""A device has some ten; no client may fill the memory with others."""
+MAX_WAITING_MESSAGES = 1000
+"""Kept for a client with a session that is away; the oldest go first."""
+
+
+class LoginPlugin(BaseAuthPlugin):  # type: ignore[misc]  # amqtt has no annotations that mypy may use
+    """One username and password, compared in constant time. amqtt's own plug-in wants hashes in a file."""
+
+    async def authenticate(self, *, session: Session) -> bool:
+        """Whether the client gave the right username and password."""
+        expected = f"{self.config.username}\0{self.config.password}".encode()
+        given = f"{session.username or ''}\0{session.password or ''}".encode()
+        return hmac.compare_digest(expected, given)
+
+    @dataclass
+    class Config:
+        """The login."""
+
+        username: str
+        password: str = field(repr=False)
+
+
+class BoundsPlugin(BasePlugin[BrokerContext]):  # type: ignore[misc]  # the same
+    """Keeps retained messages and the queues of absent clients bounded; amqtt itself does not."""
+
+    async def on_broker_retained_message(
+        self, client_id: str | None, retained_message: RetainedApplicationMessage
+    ) -> None:
+        """A message was kept: for a topic, or (with `client_id`) for a client that is away."""
+        if client_id is None:
+            retained = self.context.retained_messages
+            if len(retained) > MAX_RETAINED_TOPICS and retained_message.data:
+                retained.pop(retained_message.topic, None)
+                self.context.logger.warning(
+                    "more than %d retained topics; the newest are not kept", MAX_RETAINED_TOPICS
+                )
+            return
+        session = self.context.get_session(client_id)
+        if session is not None and session.retained_messages.qsize() > MAX_WAITING_MESSAGES:
+            session.retained_messages.get_nowait()

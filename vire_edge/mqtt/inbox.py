@@ -1,0 +1,75 @@
+"""What comes from the broker → events for the main loop; bounded, so that a flood of commands stays outside."""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+import structlog
+from paho.mqtt.client import MQTTMessage
+
+from vire_edge.mqtt.events import CommandReceived, MqttEvent
+
+MAX_COMMAND_BYTES = 8192
+"""A command is a few words; larger ones are not even looked at."""
+MAX_WAITING_EVENTS = 64
+"""Commands that wait for the main loop; further ones are ignored."""
+MAX_VERB_CHARACTERS = 64
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class Inbox:
+    """Events for the main loop, in order."""
+
+    def __init__(self, wake: threading.Event) -> None:
+        """Make an empty inbox.
+
+        Args:
+            wake: set with each event.
+        """
+        self.events: queue.SimpleQueue[MqttEvent] = queue.SimpleQueue()
+        self.ignored = 0
+        """Commands that were too large or too many."""
+        self._wake = wake
+        self._warned = False
+
+    def put(self, event: MqttEvent) -> None:
+        """Hand over what happened to the connection."""
+        self.events.put(event)
+        self._wake.set()
+
+    def connected(self) -> None:
+        """A new connection stands: ignored commands are worth a line again."""
+        self._warned = False
+
+    def receive(self, message: MQTTMessage) -> None:
+        """Hand over a message under `command/`, or ignore it."""
+        try:
+            verb = message.topic.rpartition("/")[2]
+        except UnicodeDecodeError:
+            self._ignore("its topic is not UTF-8", "")
+            return
+        if len(verb) > MAX_VERB_CHARACTERS:
+            self._ignore(f"its name has {len(verb)} characters, {MAX_VERB_CHARACTERS} are allowed", "")
+        elif len(message.payload) > MAX_COMMAND_BYTES:
+            self._ignore(f"its payload has {len(message.payload)} bytes, {MAX_COMMAND_BYTES} are allowed", verb)
+        elif self.events.qsize() >= MAX_WAITING_EVENTS:
+            self._ignore(f"{MAX_WAITING_EVENTS} others are waiting", verb)
+        else:
+            properties = {} if message.properties is None else vars(message.properties)
+            self.put(
+                CommandReceived(
+                    verb=verb,
+                    payload=bytes(message.payload),
+                    retained=bool(message.retain),
+                    response_topic=properties.get("ResponseTopic"),
+                    correlation_data=properties.get("CorrelationData"),
+                )
+            )
+
+    def _ignore(self, reason: str, verb: str) -> None:
+        self.ignored += 1
+        if not self._warned:
+            self._warned = True
+            log.warning("command_ignored", verb=verb, reason=reason)
