@@ -24,14 +24,14 @@ COREUTILS = ("bash", "cat", "cut", "dirname", "env", "mkdir", "rm", "sed", "sha2
 Finished = subprocess.CompletedProcess[str]
 
 
-def run(*command: str | Path, timeout_seconds: float = 100, **environ: str) -> Finished:
+def run(*command: str | Path, **environ: str) -> Finished:
     return subprocess.run(
         command,
         capture_output=True,
         text=True,
         env={"HOME": "/nonexistent", "PATH": os.environ["PATH"], **environ},
         stdin=subprocess.DEVNULL,
-        timeout=timeout_seconds,
+        timeout=100,
         check=False,
     )
 
