@@ -73,6 +73,10 @@ def test_the_state_is_private_and_no_core_dump_holds_a_picture(service: dict[str
     assert service["LimitCORE"] == ["0"]
 
 
+def test_onnx_runtime_reports_to_nobody(service: dict[str, list[str]]) -> None:
+    assert service["Environment"] == ["ORT_DISABLE_TELEMETRY=1"]
+
+
 def test_readiness_watchdog_and_the_time_to_stop(service: dict[str, list[str]]) -> None:
     assert service["Type"] == ["notify"]
     assert service["NotifyAccess"] == ["main"]
