@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fer2013_samples import HEADER, patterns, real_fer2013, row, tiny_csv, zipped
+from numpy.typing import NDArray
 
 from vire_edge.errors import DatasetError, StorageError
 from vire_edge.training import cleaning
@@ -116,14 +117,14 @@ def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
             load(path, cache=tmp_path / "cache")
 
 
-def test_missing_split_names_what_is_there(tmp_path: Path) -> None:
+def test_missing_split_names_what_is_there() -> None:
     with pytest.raises(DatasetError, match='no rows with Usage "PublicTest", only Training'):
         Dataset({Split.TRAINING: Faces(*_arrays(1))})[Split.PUBLIC_TEST]
 
 
-def _arrays(per_class: int) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], np.ndarray]:  # type: ignore[type-arg]
+def _arrays(per_class: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     images, labels = patterns(3, per_class)
-    return images, np.array(labels)
+    return images, np.array(labels, np.int64)
 
 
 def test_cleaning_removes_repeats_conflicts_blanks_and_leaks_only() -> None:

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from vire_edge.training.evaluate import calibration_error, fit_temperature, measure, temper
 
 
-def certain(read: list[int], confidence: float = 1.0) -> np.ndarray:  # type: ignore[type-arg]
+def certain(read: list[int], confidence: float = 1.0) -> NDArray[np.float64]:
     rows = np.full((len(read), 7), (1 - confidence) / 6)
     rows[np.arange(len(read)), read] = confidence
     return rows

@@ -21,7 +21,7 @@ from vire_edge.errors import DependencyError, TrainingError
 from vire_edge.training import backend
 from vire_edge.training.architectures import ARCHITECTURES, Plan, build
 from vire_edge.training.card import model_card
-from vire_edge.training.export import PARITY, run_file
+from vire_edge.training.export import PARITY, calibrated, run_file
 from vire_edge.training.finish import export_run
 from vire_edge.training.recipes import PRESETS, recipe_for
 from vire_edge.training.rundir import RunDirectory
@@ -262,8 +262,6 @@ def test_exported_model_agrees_with_the_measured_figures(result: RunResult, data
 
 
 def test_calibrated_keras_and_onnx_agree(result: RunResult) -> None:
-    from vire_edge.training.export import calibrated
-
     network = backend.load_keras().saving.load_model(result.run / "model.keras")
     images = patterns(7, 9)[0]
     keras = calibrated(network, result.metrics["temperature"]).predict(images[..., None], verbose=0)

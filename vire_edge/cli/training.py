@@ -94,7 +94,7 @@ def evaluate(
         str(path): with_and_without_repeats(run_file(path, evaluation.images), evaluation, dataset[Split.TRAINING])
         for path in model
     }
-    console = Console()
+    console = Console(soft_wrap=True)
     if as_json:
         values = {
             path: {name: metrics.as_dict() for name, metrics in zip(SPLITS, pair, strict=True)}
@@ -172,7 +172,7 @@ def _train(settings: TrainSettings, *, resume: bool) -> None:
 
     if not resume and settings.run.joinpath("settings.json").exists():
         raise TrainingError(f"{settings.run} holds a run already; go on with --run {settings.run} --resume")
-    console = Console()
+    console = Console(soft_wrap=True)
     with _Reporter(console) as report:
         result = run_training(settings, on_event=report, resume=resume)
     whole, fresh = result.metrics["public_test"], result.metrics["public_test_without_repeats"]

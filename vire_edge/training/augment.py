@@ -1,6 +1,7 @@
 """Faces → the same faces, moved and lit differently: part of the input pipeline, numpy and OpenCV only.
 
-One affine warp does rotation, shift, shear, zoom and mirroring at once: about 11 µs a face.
+One affine warp does rotation, shift, shear, zoom and mirroring at once: 15 µs a face on one core,
+24 µs with the lighting.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as pybind_state
 
 from vire_edge.domain import EMOTIONS, MODEL_CONTRACT_VERSION, MODEL_INPUT, MODEL_METADATA_PREFIX, MODEL_OUTPUT
 from vire_edge.errors import ModelError, StorageError
@@ -24,6 +25,10 @@ from vire_edge.training.backend import KerasModel, load_keras, load_onnx
 
 PARITY = 1e-4
 """Largest difference allowed between Keras' and ONNX Runtime's probabilities."""
+_RUNTIME_ERRORS: tuple[type[Exception], ...] = tuple(
+    kind for kind in vars(pybind_state).values() if isinstance(kind, type) and issubclass(kind, Exception)
+)
+"""ONNX Runtime's own errors: they share no base class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +125,8 @@ def run_file(path: Path, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         raise ModelError(
             f"{path} cannot be read ({error.strerror}); give an .onnx file that vire-edge exported"
         ) from error
-    except (ValueError, RuntimeError) as error:
-        raise ModelError(f"{path} is no model of this contract ({error}); export it with vire-edge export") from error
+    except _RUNTIME_ERRORS as error:
+        raise ModelError(f"{path} is no model of this contract ({error}); export one with: vire-edge export") from error
 
 
 def _rename(graph: Any, input_name: str, output_name: str) -> None:

@@ -36,8 +36,8 @@ ROUNDS = 3
 EXAGGERATIONS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 SURE = 0.8
 """The least exaggeration is taken at which the model's weakest reading reaches this."""
-MEAN_GRAY, CONTRAST = 128.0, 52.0
-"""Mean and standard deviation of the gray values inside the ellipse; those of FER2013's training faces."""
+MEAN_GRAY, CONTRAST = 128.0, 50.0
+"""Mean and standard deviation of the gray values inside the ellipse; FER2013's training faces have 135 and 49."""
 
 Picture = NDArray[np.float32]
 Read = Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fer2013_samples import tiny_csv
+from typer.testing import CliRunner, Result
+
+from vire_edge.cli import app
+from vire_edge.emotions import shipped_model_path
+from vire_edge.errors import DatasetError, ModelError, TrainingError
+
+
+def invoke(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+# Keras hands TensorFlow's variables to numpy when it saves a model; numpy 2 asks TensorFlow for a newer signature.
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
+def test_train_export_and_evaluate_follow_on_each_other(tmp_path: Path) -> None:
+    data, run, out = tiny_csv(tmp_path), tmp_path / "run", tmp_path / "model.onnx"
+    trained = invoke("train", "--data", data, "--run", run, "--epochs", "1", "--batch-size", "32")
+    assert trained.exit_code == 0, trained.output
+    assert "84 training images: 0 repeats" in trained.output
+    assert "epoch 1/1: loss" in trained.output
+    assert "PublicTest accuracy" in trained.output
+    again = invoke("train", "--run", run, "--resume")
+    assert again.exit_code == 0, again.output
+
+    exported = invoke("export", "--run", run, "--out", out, "--card", tmp_path / "card.md")
+    assert exported.exit_code == 0, exported.output
+    assert out.exists()
+    assert (tmp_path / "card.md").read_text().startswith("# Model card")
+
+    evaluated = invoke("evaluate", "--data", data, "--model", out, "--json")
+    figures = json.loads(evaluated.output)[str(out)]
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert figures["public_test"]["accuracy"] == pytest.approx(metrics["public_test"]["accuracy"])
+
+
+def test_evaluate_prints_figures_of_each_model(tmp_path: Path) -> None:
+    model = shipped_model_path()
+    result = invoke("evaluate", "--data", tiny_csv(tmp_path), "--model", model, "--model", model)
+    assert result.exit_code == 0, result.output
+    assert result.output.count("calibration error") == 2
+    assert result.output.count("label, read") == 2
+
+
+def test_list_names_networks_and_presets() -> None:
+    result = invoke("train", "--list")
+    assert "cnn" in result.output
+    assert "paper-2" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["train"], TrainingError, "--data"),
+        (["train", "--resume"], TrainingError, "--run"),
+        (["train", "--data", "missing.csv"], DatasetError, "missing.csv cannot be read"),
+        (["train", "--data", "x", "--arch", "lenet"], TrainingError, "only for cnn"),
+        (["export", "--run", "missing"], TrainingError, "no training run"),
+        (["evaluate", "--data", "missing.csv", "--model", "x"], DatasetError, "missing.csv"),
+    ],
+)
+def test_wrong_options_are_answered_with_a_remedy(
+    arguments: list[str], error: type[Exception], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = invoke(*arguments)
+    assert isinstance(result.exception, error)
+    assert message in str(result.exception)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", None])
+def test_file_that_is_no_model_is_named(tmp_path: Path, content: bytes | None) -> None:
+    model = tmp_path / "model.onnx"
+    if content is not None:
+        model.write_bytes(content)
+    result = invoke("evaluate", "--data", tiny_csv(tmp_path), "--model", model)
+    assert isinstance(result.exception, ModelError)
+    assert str(model) in str(result.exception)
