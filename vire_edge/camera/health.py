@@ -57,7 +57,7 @@ class FrameWatch:
         self._live, self._stall_seconds, self._dark_seconds = live, stall_seconds, dark_seconds
         self._state = CameraState(camera, CameraStatus.RECONNECTING, now.utc, "opening")
         self._repeated: Image | None = None
-        self._repeated_since = 0.0
+        self._repeated_since: float | None = None
         self._outlasted_key = False
         self._frozen = False
         self._dark_since: float | None = None
@@ -105,14 +105,13 @@ class FrameWatch:
             if self._frozen and not dark:
                 return Verdict.WITHHOLD  # many a camera starts with some black pictures, a frozen one too
         elif self._live and self._repeats(image, now.monotonic, key_picture=key_picture):
-            shown_seconds = now.monotonic - self._repeated_since
-            long = shown_seconds >= self._stall_seconds
+            long = self._repeated_seconds(now.monotonic) >= self._stall_seconds
             if self._frozen or (long and self._outlasted_key):
                 self._frozen = True
                 self._set(CameraStatus.STALLED, f"the same picture for {self._stall_seconds:g} s", now)
                 if not long:
                     return Verdict.WITHHOLD
-                self._repeated_since = now.monotonic  # opened anew, it is given as long again
+                self._repeated_since = None
                 return Verdict.REOPEN
         if dark:
             self._set(CameraStatus.DARK, f"black for {self._dark_seconds:g} s", now)
@@ -129,6 +128,11 @@ class FrameWatch:
         self._outlasted_key = self._frozen = False
         return False
 
+    def _repeated_seconds(self, at: float) -> float:
+        """For how long the picture has been shown; opened anew, a camera may begin with it and has as long again."""
+        self._repeated_since = at if self._repeated_since is None else self._repeated_since
+        return at - self._repeated_since
+
     def _is_dark(self, at: float, *, black: bool) -> bool:
         if black:
             self._dark_since = at if self._dark_since is None else self._dark_since
@@ -141,9 +145,10 @@ class FrameWatch:
         return False
 
     def _forget(self) -> None:
-        """Begin anew with the next picture."""
+        """Begin anew with the next picture; only a frozen one is remembered, to be known again."""
         if not self._frozen:
             self._repeated = None
+        self._repeated_since = None
         self._dark_since = self._light_since = None
 
     def _set(self, status: CameraStatus, reason: str, now: Instant) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 
+from vire_edge.camera.opencv import open_capture
 from vire_edge.camera.source import Image, as_image
 from vire_edge.errors import CameraError
 
@@ -17,7 +18,7 @@ PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", 
 
 _USUAL_FPS = 25.0
 _PLAUSIBLE_FPS = (1.0, 240.0)
-_LONGEST_STEP_SECONDS = 60.0
+_STEP_SECONDS = (0.001, 60.0)
 
 
 class MediaClock:
@@ -40,9 +41,10 @@ class MediaClock:
         A stamp that stands still, runs backwards or jumps by more than a minute is broken, and one frame's time is
         taken instead.
         """
+        shortest, longest = _STEP_SECONDS
         if self._last_stamp is not None:
             step = stamp - self._last_stamp
-            self.position_seconds += step if 0 < step <= _LONGEST_STEP_SECONDS else self._step
+            self.position_seconds += step if shortest <= step <= longest else self._step
         self._last_stamp = stamp
 
 
@@ -113,12 +115,8 @@ class VideoFile:
             CameraError: the file is missing, not readable or no video.
         """
         _check_readable(self._camera, self._path)
-        try:
-            capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
-        except cv2.error as error:
-            raise self._no_video() from error
-        if not capture.isOpened():
-            capture.release()
+        capture = open_capture(str(self._path), cv2.CAP_FFMPEG)
+        if capture is None:
             raise self._no_video()
         return _VideoFileCapture(capture)
 

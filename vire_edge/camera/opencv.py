@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import cv2
 from cv2.utils import logging
@@ -25,6 +26,28 @@ def quiet_opencv() -> None:
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", _V4L2_WAIT_SECONDS)
     if "OPENCV_LOG_LEVEL" not in os.environ:
         logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+
+
+def open_capture(target: str, backend: int, parameters: Sequence[int] = ()) -> cv2.VideoCapture | None:
+    """Open a device, file or URL quietly.
+
+    Args:
+        target: what OpenCV is to open.
+        backend: one of its `CAP_…` backends; no other is tried.
+        parameters: its properties and their values in turn.
+
+    Returns:
+        The opened capture, or None: OpenCV does not say why.
+    """
+    quiet_opencv()
+    try:
+        capture = cv2.VideoCapture(target, backend, parameters)
+    except cv2.error:
+        return None
+    if not capture.isOpened():
+        capture.release()
+        return None
+    return capture
 
 
 class OpenCvCapture:

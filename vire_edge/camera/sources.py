@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from vire_edge.camera.media import PICTURE_SUFFIXES, Pictures, VideoFile
-from vire_edge.camera.opencv import quiet_opencv
 from vire_edge.camera.script import DEMO_SCRIPT
 from vire_edge.camera.source import Source
 from vire_edge.camera.stream import NetworkStream
@@ -26,7 +25,6 @@ def source_for(config: CameraConfig) -> Source:
     Raises:
         CameraError: the URL is none that can be opened.
     """
-    quiet_opencv()
     source = config.source
     if isinstance(source, str) and source.isascii() and source.isdecimal():
         source = int(source)  # an environment variable's index is text

@@ -7,14 +7,13 @@ from urllib.parse import urlsplit
 
 import cv2
 
-from vire_edge.camera.opencv import OpenCvCapture
+from vire_edge.camera.opencv import OpenCvCapture, open_capture
 from vire_edge.config import redact_source
 from vire_edge.errors import CameraError
 
 SCHEMES = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "http": 80, "https": 443}
 """URL scheme → its usual port."""
 
-_OPEN_SECONDS = 8.0
 _LONGEST_READ_SECONDS = 8.0
 _PROBE_SECONDS = 2.0
 
@@ -24,18 +23,20 @@ class NetworkStream:
 
     live = True
 
-    def __init__(self, camera: str, url: str, *, stall_seconds: float) -> None:
+    def __init__(self, camera: str, url: str, *, stall_seconds: float, open_seconds: float = 8.0) -> None:
         """Describe the stream; nothing is opened.
 
         Args:
             camera: the camera's name, for messages.
             url: may carry a user and a password, which no message shows.
             stall_seconds: when the camera counts as stalled; reading gives up shortly before.
+            open_seconds: when connecting gives up; a camera of the slow kind takes some seconds to its first key picture.
 
         Raises:
             CameraError: the URL is none that FFmpeg is asked to open.
         """
         self._camera, self._url = camera, url
+        self._open_seconds = open_seconds
         self._read_seconds = min(_LONGEST_READ_SECONDS, 0.8 * stall_seconds)
         try:
             parts = urlsplit(url)
@@ -63,12 +64,11 @@ class NetworkStream:
             CameraError: nobody answers, or what answers is no video.
         """
         timeouts = [
-            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(_OPEN_SECONDS * 1000)),
+            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(self._open_seconds * 1000)),
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(self._read_seconds * 1000)),
         ]
-        capture = cv2.VideoCapture(self._url, cv2.CAP_FFMPEG, timeouts)
-        if not capture.isOpened():
-            capture.release()
+        capture = open_capture(self._url, cv2.CAP_FFMPEG, timeouts)
+        if capture is None:
             raise CameraError(f"camera '{self._camera}': {self._shown} {self._diagnose()}")
         return OpenCvCapture(capture, always_key=False)
 

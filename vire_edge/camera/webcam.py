@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 
-from vire_edge.camera.opencv import OpenCvCapture
+from vire_edge.camera.opencv import OpenCvCapture, open_capture
 from vire_edge.errors import CameraError
 
 _BY_ID = Path("/dev/v4l/by-id")
@@ -57,9 +57,8 @@ class Webcam:
             CameraError: it is missing, not permitted, busy or no camera.
         """
         self._probe()
-        capture = cv2.VideoCapture(str(self._path), cv2.CAP_V4L2)
-        if not capture.isOpened():
-            capture.release()
+        capture = open_capture(str(self._path), cv2.CAP_V4L2)
+        if capture is None:
             raise self._error(errno.EBUSY)
         # The format comes first: which sizes and rates there are depends on it. MJPG fits through USB 2 at any
         # size; a device without it keeps its own format.
