@@ -30,7 +30,7 @@ class NetworkStream:
             camera: the camera's name, for messages.
             url: may carry a user and a password, which no message shows.
             stall_seconds: when the camera counts as stalled; reading gives up shortly before.
-            open_seconds: when connecting gives up; a camera of the slow kind takes some seconds to its first key picture.
+            open_seconds: when connecting gives up; some cameras need seconds to their first key picture.
 
         Raises:
             CameraError: the URL is none that FFmpeg is asked to open.
