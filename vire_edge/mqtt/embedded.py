@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from amqtt.broker import Broker
 
 START_SECONDS = 5.0
+SHUTDOWN_SECONDS = 1.0
+"""For clients to leave, and again for the broker itself."""
 SESSION_EXPIRY_SECONDS = 3600
 """How long the session of a client that is away is kept."""
 MAX_CONNECTIONS = 64
@@ -134,8 +136,12 @@ class EmbeddedBroker:
             self._listening.set()
             await self._stopping.wait()
             server.close()
-            await broker.shutdown()
+            # amqtt's own way, to cancel each reader and wait for it, hangs for ever when a packet comes at that
+            # moment (`asyncio.wait_for` of Python 3.11 loses the cancellation). So everybody leaves by the door first.
             await door.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SHUTDOWN_SECONDS):
+                    await broker.shutdown()
 
     def _cannot_listen(self, error: OSError) -> str:
         problem = bind_problem(error)
@@ -152,7 +158,7 @@ class _Door:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._inside: set[asyncio.Task[Any]] = set()
+        self._inside: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
 
     async def enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client from its CONNECT to its end."""
@@ -165,7 +171,7 @@ class _Door:
         if task is None or len(self._inside) >= MAX_CONNECTIONS:
             await door.hang_up(writer)
             return
-        self._inside.add(task)
+        self._inside[task] = writer
         farewell = b""
         try:
             knock = await door.read_knock(reader)
@@ -177,14 +183,17 @@ class _Door:
         except (door.DoorError, OSError, AMQTTError, MQTTError, NoDataError) as error:
             log.debug("embedded_broker_client_gone", reason=str(error))
         finally:
-            self._inside.discard(task)
+            del self._inside[task]
             await door.hang_up(writer, farewell)
 
     async def close(self) -> None:
-        """Show everybody out."""
-        for task in self._inside:
-            task.cancel()
-        await asyncio.gather(*self._inside, return_exceptions=True)
+        """Show everybody out; those who do not go are thrown out."""
+        for writer in self._inside.values():
+            writer.transport.abort()
+        if self._inside:
+            _, remaining = await asyncio.wait(self._inside, timeout=SHUTDOWN_SECONDS)
+            for task in remaining:
+                task.cancel()
 
 
 def _settings(config: BrokerConfig) -> Any:

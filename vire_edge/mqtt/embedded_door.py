@@ -74,10 +74,12 @@ class GuardedReader(StreamReaderAdapter):  # type: ignore[misc]  # amqtt has no 
         self._again = knock.data
         self._patience = knock.keepalive_seconds * 1.5 or None
         self._heard = time.monotonic()
+        self._ended = False
 
     async def read(self, n: int = -1) -> bytes:
         """Read exactly `n` bytes; fewer at the end."""
-        if n > MAX_PACKET_BYTES:
+        if self._ended or n > MAX_PACKET_BYTES:
+            self._ended = True
             return b""
         again, self._again = self._again[:n], self._again[n:]
         if len(again) == n:
@@ -87,6 +89,7 @@ class GuardedReader(StreamReaderAdapter):  # type: ignore[misc]  # amqtt has no 
                 data = again + await self._stream.readexactly(n - len(again))
         except (TimeoutError, OSError, asyncio.IncompleteReadError):
             # Not passed on: amqtt takes a TimeoutError for its own and would read on for ever.
+            self._ended = True
             return b""
         self._heard = time.monotonic()
         return data
