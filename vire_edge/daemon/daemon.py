@@ -14,21 +14,17 @@ from typing import Any
 
 import structlog
 
-import vire_edge
 from vire_edge.config import Config
 from vire_edge.daemon.clock import read_clocks
-from vire_edge.daemon.health import FrameMeter, percentile, processor_temperature_c, resident_mb
+from vire_edge.daemon.health import HealthReporter
 from vire_edge.daemon.ports import Camera, Publisher
 from vire_edge.daemon.scene import Scene
 from vire_edge.daemon.systemd import ServiceManager
 from vire_edge.domain import CameraState, CameraStatus, EpisodeEvent, Instant
 from vire_edge.messages import (
     AcknowledgeCommand,
-    CameraHealth,
     Command,
     CommandError,
-    DeliveryHealth,
-    HealthPayload,
     Messages,
     PauseCommand,
     ResumeCommand,
@@ -39,6 +35,8 @@ from vire_edge.pipeline import Pipeline
 
 TICK_SECONDS = 1.0
 """How often cameras are checked, frames or not."""
+GRACE_SECONDS = 10.0
+"""How much longer than its `stall_seconds` an online camera may bring nothing before that is our own fault."""
 STOP_SECONDS = 6.0
 """What a clean stop may take for delivery: systemd allows ten seconds in all."""
 
@@ -78,17 +76,19 @@ class Daemon:
         self._pipeline = pipeline
         self._publisher = publisher
         self._messages = messages
-        self._model = model
         self._wake = wake
         self._manager = manager or ServiceManager({})
         self._clock = clock
         # A plain flag: an Event's lock is not reentrant, and a signal may arrive while this thread holds it.
         self._stop_requested = False
         self._scenes = {camera.name: Scene() for camera in cameras}
-        self._meters = {camera.name: FrameMeter() for camera in cameras}
         self._told_cameras: dict[str, CameraState] = {}
+        self._last_frames: dict[str, float] = {}
         self._paused_until: float | None = None
         self._started = clock()
+        self._health = HealthReporter(
+            messages.topics.device_id, cameras, publisher, config.health.interval_seconds, model, self._started
+        )
         self._next_tick = float("-inf")
         self._next_health = float("-inf")
 
@@ -146,7 +146,8 @@ class Daemon:
                 continue
             observation = self._pipeline.process(frame)
             self._scenes[camera.name].observation = observation
-            self._meters[camera.name].count(captured=frame.monotonic, now=self._clock().monotonic)
+            self._last_frames[camera.name] = done = self._clock().monotonic
+            self._health.count(frame, now=done)
             self._announce(observation.events, frame.instant)
 
     def _tick(self, now: Instant) -> None:
@@ -161,9 +162,11 @@ class Daemon:
                 self._tell_camera(state, now)
         if now.monotonic >= self._next_health:
             self._next_health = now.monotonic + self._config.health.interval_seconds
-            self._publisher.publish(self._messages.health(self._health(now)))
-        if self._publisher.alive:
+            self._publisher.publish(self._messages.health(self._health.report(now)))
+        if (standstill := self._standstill(now)) is None:
             self._manager.feed_watchdog(self._status_line())
+        else:
+            log.error("standstill", what=standstill)
 
     def _tell_camera(self, state: CameraState, now: Instant) -> None:
         self._told_cameras[state.camera] = state
@@ -195,6 +198,23 @@ class Daemon:
     def _tell_active_alerts(self, now: Instant) -> None:
         self._publisher.publish(self._messages.active_alerts(self._pipeline.engine.open_episodes, at=now.utc))
 
+    def _standstill(self, now: Instant) -> str | None:
+        """Return what should move and doesn't: then the watchdog goes hungry, and systemd starts us anew.
+
+        A camera that is known to be away is no standstill; one that claims to be online and brings nothing is.
+        """
+        if not self._publisher.alive:
+            return "the thread of the connection to the broker has ended"
+        for camera, config in zip(self._cameras, self._config.cameras, strict=True):
+            state = camera.state
+            if state.status not in {CameraStatus.ONLINE, CameraStatus.DARK} or camera.finished:
+                self._last_frames[camera.name] = now.monotonic
+            elif (
+                now.monotonic - self._last_frames.get(camera.name, now.monotonic) > config.stall_seconds + GRACE_SECONDS
+            ):
+                return f"camera {camera.name} is {state.status} and brings no frame"
+        return None
+
     # --- broker ---------------------------------------------------------------------------
 
     def _answer_broker(self) -> None:
@@ -218,7 +238,7 @@ class Daemon:
             people, not_observed = self._scenes[camera.name].tell(now=now.monotonic)
             self._publisher.publish(self._messages.state(camera.name, people, not_observed=not_observed, at=now.utc))
         self._tell_active_alerts(now)
-        self._publisher.publish(self._messages.health(self._health(now)))
+        self._publisher.publish(self._messages.health(self._health.report(now)))
 
     def _answer(self, received: CommandReceived, now: Instant) -> None:
         try:
@@ -246,7 +266,7 @@ class Daemon:
             case ResumeCommand():
                 self._resume(now)
                 return {"paused": False}
-        return self._health(now).model_dump(mode="json", by_alias=True)
+        return self._health.report(now).model_dump(mode="json", by_alias=True)
 
     def _pause(self, minutes: float, now: Instant) -> dict[str, Any]:
         self._paused_until = now.monotonic + minutes * 60
@@ -267,38 +287,6 @@ class Daemon:
         log.info("resumed")
 
     # --- health ---------------------------------------------------------------------------
-
-    def _health(self, now: Instant) -> HealthPayload:
-        stats = self._publisher.stats()
-        return HealthPayload(
-            device_id=self._messages.topics.device_id,
-            at=now.utc,
-            version=vire_edge.__version__,
-            model=self._model,
-            uptime_seconds=now.monotonic - self._started.monotonic,
-            next_due_at=now.utc + timedelta(seconds=self._config.health.interval_seconds),
-            cameras={camera.name: self._camera_health(camera, now) for camera in self._cameras},
-            delivery=DeliveryHealth(
-                protocol=None if stats.version is None else stats.version.value,
-                queued=stats.queued,
-                delivered=stats.delivered,
-                dropped=stats.dropped,
-                reconnects=stats.reconnects,
-            ),
-            memory_mb=resident_mb(),
-            temperature_c=processor_temperature_c(),
-        )
-
-    def _camera_health(self, camera: Camera, now: Instant) -> CameraHealth:
-        meter = self._meters[camera.name]
-        return CameraHealth(
-            status=camera.state.status,
-            fps=meter.frames_per_second(now=now.monotonic),
-            dropped=camera.frames_dropped,
-            reopened=camera.reopened,
-            latency_ms_p50=percentile(meter.latencies_ms, 0.5),
-            latency_ms_p95=percentile(meter.latencies_ms, 0.95),
-        )
 
     def _status_line(self) -> str:
         cameras = ", ".join(f"{camera.name} {camera.state.status}" for camera in self._cameras)
