@@ -65,7 +65,7 @@ def test_a_missing_network_or_broker_delays_nothing(service: dict[str, list[str]
 def test_it_is_restarted_for_ever_but_not_with_a_wrong_configuration(service: dict[str, list[str]]) -> None:
     assert service["Restart"] == ["on-failure"]
     assert service["StartLimitIntervalSec"] == ["0"]
-    assert service["RestartPreventExitStatus"] == ["78"]
+    assert service["RestartPreventExitStatus"] == ["65 78"]
 
 
 def test_the_state_is_private_and_no_core_dump_holds_a_picture(service: dict[str, list[str]]) -> None:

@@ -87,7 +87,12 @@ class Daemon:
         self._paused_until: float | None = None
         self._started = clock()
         self._health = HealthReporter(
-            messages.topics.device_id, cameras, publisher, config.health.interval_seconds, model, self._started
+            device_id=messages.topics.device_id,
+            cameras=cameras,
+            publisher=publisher,
+            interval_seconds=config.health.interval_seconds,
+            model=model,
+            started=self._started,
         )
         self._next_tick = float("-inf")
         self._next_health = float("-inf")

@@ -33,6 +33,7 @@ class HealthReporter:
 
     def __init__(
         self,
+        *,
         device_id: str,
         cameras: Sequence[Camera],
         publisher: Publisher,
