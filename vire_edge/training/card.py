@@ -15,14 +15,14 @@ LIMITS = """\
 ## Limits
 
 - It reads what a face *shows* in one picture, as one annotator of web images labelled it. People agree with those
-  labels about two times in three, so no reader of this data can be much surer than that.
+  labels about two times in three (65 ± 5 %, Goodfellow et al. 2013), and a network trained on them inherits that doubt.
 - A shown expression is not a felt emotion. Culture, illness, pain, medication, stroke, Parkinson's disease, dementia
   and old age change faces; nobody has measured this model on the people it may watch.
-- FER2013 holds posed and acted pictures of mostly young and middle-aged adults, found by searching the web. Age, skin
-  colour and sex are not labelled, so how errors differ between groups cannot be stated and should be expected.
-- The rare class "disgust" and the class "fear" are read worst; see the table.
-- Frontal faces of 48 pixels and more, as OpenCV's Haar cascade cuts them. Turned, covered, blurred or dark faces were
-  rare in training.
+- FER2013 was gathered by searching the web for words of emotion; many of its pictures are posed or acted. Age, skin
+  colour and sex are not labelled, so how the errors differ between groups is not known. Expect that they do, and that
+  old people, whom this is for, are among those it reads worse.
+- Made for frontal faces of 48 pixels and more, as OpenCV's Haar cascade cuts them. How well it reads turned, covered,
+  blurred or dark faces is not measured.
 - The calibration holds for pictures like FER2013's. On a camera at home expect it to be too sure.
 
 ## Use
@@ -86,6 +86,7 @@ def _figures(whole: dict[str, Any], fresh: dict[str, Any]) -> str:
     ]
     confusion = [["label ↓ read →", *EMOTIONS]]
     confusion += [[emotion, *row] for emotion, row in zip(EMOTIONS, whole["confusion"], strict=True)]
+    worst = sorted(zip(whole["recall"], EMOTIONS, strict=True))[:2]
     return f"""\
 ## How good
 
@@ -95,6 +96,8 @@ from a held-out part of Training. Some PublicTest images are copies of training 
 {_table(overall)}
 
 {_table(by_class)}
+
+Missed most often: {" and ".join(f"{emotion} ({1 - recall:.0%})" for recall, emotion in worst)}.
 
 {_table(confusion)}
 """
