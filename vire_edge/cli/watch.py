@@ -1,0 +1,178 @@
+"""`vire-edge watch`: follow what devices say over MQTT, live in the terminal or line by line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vire_edge.cli.options import ConfigOption
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vire_edge.config import MqttConfig
+    from vire_edge.mqtt import MqttVersion
+    from vire_edge.mqtt.observer import Observer, Received
+
+_REDRAW_SECONDS = 0.2
+_IDLE_SECONDS = 1.0
+
+
+def watch(
+    *,
+    host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="The broker; without it the one in the configuration.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Its port: 1883, or 8883 with TLS, if left out.")
+    ] = None,
+    username: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Login name; the password comes from --password-file or the environment."),
+    ] = None,
+    password_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="File whose first line is the password. Or set VIRE_EDGE_MQTT__PASSWORD."),
+    ] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Certificate authority of the broker, PEM; turns TLS on."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(metavar="ID", help="Only this device; without it, all of them.")] = None,
+    config: ConfigOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object for each message: topic, payload, retained, received_at.")
+    ] = False,
+) -> None:
+    """Follow devices live: faces, smoothed emotions, alerts as they come. Ctrl-C ends it.
+
+    On a terminal it draws; with --json, or when the output goes elsewhere, it writes one line for
+    each message. A broker that goes away is waited for.
+
+    Example: vire-edge watch --host broker.local --username caregiver --password-file secret
+    """
+    from rich.console import Console
+
+    from vire_edge.mqtt.observer import Observer
+
+    mqtt, first_version = _broker(
+        host=host, port=port, username=username, password_file=password_file, ca_file=ca_file, config=config
+    )
+    console = Console()
+    try:
+        with Observer(mqtt, f"{mqtt.topic_prefix}/{device or '+'}/#", first_version=first_version) as observer:
+            if as_json or not console.is_terminal:
+                _write_lines(observer, as_json=as_json)
+            else:
+                _draw(observer, console, mqtt)
+    except KeyboardInterrupt:
+        return
+    except BrokenPipeError:
+        # The reader, such as head(1), has had enough; what is left to be flushed goes nowhere.
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _broker(
+    *,
+    host: str | None,
+    port: int | None,
+    username: str | None,
+    password_file: Path | None,
+    ca_file: Path | None,
+    config: Path | None,
+) -> tuple[MqttConfig, MqttVersion]:
+    """The broker's settings: the configuration, the environment over it, the options over both."""
+    from vire_edge.config import load_config
+    from vire_edge.config.loading import ENV_PREFIX
+    from vire_edge.mqtt import MqttVersion
+    from vire_edge.mqtt.embedded import EmbeddedBroker
+
+    options = {
+        "HOST": host,
+        "PORT": port,
+        "USERNAME": username,
+        "PASSWORD_FILE": password_file,
+        "TLS__CA_FILE": ca_file,
+    }
+    given = {f"{ENV_PREFIX}MQTT__{name}": str(value) for name, value in options.items() if value is not None}
+    environment = dict(os.environ)
+    if password_file is not None:
+        environment.pop(f"{ENV_PREFIX}MQTT__PASSWORD", None)
+    if host is not None and config is None:
+        # Everything about the broker is said; the daemon's own file may be unreadable for this user.
+        config = Path(os.devnull)
+    settings = load_config(config, environ=environment | given)
+    if settings.mqtt.host is not None:
+        return settings.mqtt, MqttVersion.V5
+    mqtt = EmbeddedBroker(settings.broker).client_config(settings.mqtt)
+    changed = {"port": port, "username": username, "password": settings.mqtt.password if username else None}
+    return mqtt.model_copy(update={key: value for key, value in changed.items() if value is not None}), MqttVersion.V311
+
+
+def _write_lines(observer: Observer, *, as_json: bool) -> None:
+    """One line for each message; what concerns the connection goes to standard error."""
+    from vire_edge.mqtt.observer import Received
+
+    while True:
+        arrived = observer.receive(_IDLE_SECONDS)
+        if isinstance(arrived, Received):
+            print(_json_line(arrived) if as_json else _plain_line(arrived), flush=True)
+        elif arrived is not None and not arrived.connected:
+            print(f"vire-edge: {arrived.detail}; trying again", file=sys.stderr, flush=True)
+
+
+def _json_line(received: Received) -> str:
+    payload = received.json()
+    line = {
+        "topic": received.topic,
+        "payload": _text(received) if payload is None else payload,
+        "retained": received.retained,
+        "received_at": received.received_at.isoformat(),
+    }
+    return json.dumps(line, ensure_ascii=False)
+
+
+def _plain_line(received: Received) -> str:
+    retained = " (retained)" if received.retained else ""
+    # Printable only: a topic or payload must not steer the terminal.
+    text = "".join(
+        character for character in f"{received.topic}{retained} {_text(received)}" if character.isprintable()
+    )
+    return f"{received.received_at.astimezone():%H:%M:%S} {text}"
+
+
+def _text(received: Received) -> str:
+    return received.payload.decode(errors="replace")
+
+
+def _draw(observer: Observer, console: Console, mqtt: MqttConfig) -> None:
+    """Draw what devices say, a few times a second at most."""
+    from rich.live import Live
+
+    from vire_edge.cli.live_view import LiveView
+    from vire_edge.mqtt.observer import Received
+
+    view = LiveView(mqtt.topic_prefix)
+    view.note = f"Connecting to {mqtt.host}:{mqtt.effective_port} …"
+    drawn_at = 0.0
+    changed = True
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+        while True:
+            if changed and time.monotonic() - drawn_at >= _REDRAW_SECONDS:
+                live.update(view.renderable(), refresh=True)
+                drawn_at, changed = time.monotonic(), False
+            arrived = observer.receive(_REDRAW_SECONDS if changed else _IDLE_SECONDS)
+            if arrived is None:
+                continue
+            changed = True
+            if isinstance(arrived, Received):
+                view.update(arrived.topic, arrived.json())
+            else:
+                view.note = "" if arrived.connected else f"{arrived.detail}; trying again"
