@@ -1,0 +1,76 @@
+"""Which MQTT version is tried, and how patiently."""
+
+from __future__ import annotations
+
+import pytest
+
+from vire_edge.config import MqttConfig
+from vire_edge.mqtt.dialing import Dialer, RetryPolicy, VersionChoice
+from vire_edge.mqtt.events import ConnectionStatus, MqttVersion
+from vire_edge.mqtt.failures import Failure
+
+V5, V311 = MqttVersion.V5, MqttVersion.V311
+
+
+def test_a_refused_version_is_not_tried_again_for_a_while() -> None:
+    choice = VersionChoice(V5, 600.0)
+    assert choice.choose(0.0) is V5
+    assert choice.failed(ConnectionStatus.VERSION, V5, 0.0) is V311
+    choice.accepted(V311)
+    assert choice.choose(599.0) is V311
+    assert choice.choose(600.0) is V5
+
+
+def test_silence_counts_as_a_refusal_of_a_broker_that_never_spoke_5() -> None:
+    choice = VersionChoice(V5, 600.0)
+    assert choice.failed(ConnectionStatus.NO_ANSWER, V5, 0.0) is V311
+
+
+def test_a_broker_that_answers_neither_is_asked_in_5_again() -> None:
+    choice = VersionChoice(V5, 600.0)
+    for now in (0.0, 10.0, 20.0):
+        assert choice.choose(now) is V5
+        assert choice.failed(ConnectionStatus.NO_ANSWER, V5, now) is V311
+        assert choice.failed(ConnectionStatus.NO_ANSWER, V311, now) is None
+
+
+def test_a_broker_that_spoke_5_may_be_silent_for_a_while() -> None:
+    choice = VersionChoice(V5, 600.0)
+    choice.accepted(V5)
+    assert choice.failed(ConnectionStatus.NO_ANSWER, V5, 0.0) is None
+    assert choice.failed(ConnectionStatus.NO_ANSWER, V5, 1.0) is None
+    # It may have been replaced by one that waits for ever.
+    assert choice.failed(ConnectionStatus.NO_ANSWER, V5, 2.0) is V311
+
+
+@pytest.mark.parametrize("status", [ConnectionStatus.UNREACHABLE, ConnectionStatus.LOGIN, ConnectionStatus.CERTIFICATE])
+def test_other_trouble_says_nothing_about_the_version(status: ConnectionStatus) -> None:
+    choice = VersionChoice(V5, 600.0)
+    assert choice.failed(status, V5, 0.0) is None
+    assert choice.choose(1.0) is V5
+
+
+def test_waits_double_up_to_the_limit_and_begin_anew_when_a_connection_held() -> None:
+    dialer = Dialer(MqttConfig(host="broker"), client_id="x", policy=RetryPolicy())
+    away = Failure(ConnectionStatus.UNREACHABLE, "away")
+    waits = [dialer.wait_seconds(away) for _ in range(8)]
+    for wait, nominal in zip(waits, (1, 2, 4, 8, 16, 30, 30, 30), strict=True):
+        assert 0.8 * nominal <= wait <= 1.2 * nominal
+    dialer.held()
+    assert dialer.wait_seconds(away) <= 1.2
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        ConnectionStatus.LOGIN,
+        ConnectionStatus.CERTIFICATE,
+        ConnectionStatus.TAKEN_OVER,
+        ConnectionStatus.UNSTABLE,
+    ],
+)
+def test_what_only_a_person_can_mend_is_tried_twice_a_minute_at_most(status: ConnectionStatus) -> None:
+    dialer = Dialer(MqttConfig(host="broker"), client_id="x", policy=RetryPolicy())
+    waits = [dialer.wait_seconds(Failure(status, "refused")) for _ in range(5)]
+    assert min(waits) >= 24.0
+    assert max(waits) <= 144.0
