@@ -194,7 +194,7 @@ def test_threads_left_behind_are_bounded_and_their_return_lets_it_try_again() ->
         with running(fake) as camera:
             wait_for(lambda: fake.opened == MAX_STUCK, seconds=40)
             wait_for_status(camera, CameraStatus.STALLED)
-            threading.Event().wait(1.5)
+            threading.Event().wait(1.0)
             assert fake.opened == MAX_STUCK
             assert len(threads_of("hall")) <= MAX_STUCK + 1
             fake.unblock()

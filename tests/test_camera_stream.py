@@ -27,7 +27,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def test_an_http_camera_is_read_reported_when_it_goes_silent_still_or_away_and_comes_back() -> None:
     with http_camera() as device:
-        camera = Camera(CameraConfig(source=device.url, fps=20, stall_seconds=1), wake=threading.Event())
+        camera = Camera(CameraConfig(source=device.url, fps=20, stall_seconds=0.6), wake=threading.Event())
         camera.start()
         try:
             wait_for(lambda: camera.take() is not None)

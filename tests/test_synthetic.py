@@ -123,14 +123,11 @@ def test_a_capture_plays_the_script_once_at_its_rate() -> None:
     assert source.open().grab()
 
 
-@pytest.mark.parametrize("emotion", EMOTIONS)
-def test_the_cascade_finds_the_face_in_at_least_97_of_100_pictures(
-    emotion: Emotion, cascade: cv2.CascadeClassifier
-) -> None:
-    source = SyntheticSource(Script.solo((62.0, emotion)))
-    moments = np.linspace(0.5, 61.0, 34)
-    found = sum(bool(faces(cascade, to_gray(source.image_at(float(second))))) for second in moments)
-    assert found >= 33
+def test_the_cascade_finds_the_face_in_at_least_97_of_100_pictures(cascade: cv2.CascadeClassifier) -> None:
+    sources = [SyntheticSource(Script.solo((60.0, emotion)), seed=seed) for seed, emotion in enumerate(EMOTIONS)]
+    moments = np.linspace(1.0, 59.0, 15)
+    found = [bool(faces(cascade, to_gray(source.image_at(float(at))))) for source in sources for at in moments]
+    assert sum(found) >= 0.97 * len(found)
 
 
 def test_an_empty_room_has_no_face(cascade: cv2.CascadeClassifier) -> None:

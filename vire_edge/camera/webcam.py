@@ -22,6 +22,7 @@ _CAPABILITIES_OFFSET = 84
 _DEVICE_CAPS_OFFSET = 88
 _V4L2_CAP_DEVICE_CAPS = 0x80000000
 _V4L2_CAP_VIDEO_CAPTURE = 0x00000001
+_V4L2_CAP_VIDEO_CAPTURE_MPLANE = 0x00001000
 
 _BUFFERS = 2
 """One being filled while the other is read. With a single one the driver has nowhere to write meanwhile and some halve
@@ -87,7 +88,7 @@ class Webcam:
         (flags,) = struct.unpack_from("=I", answer, _CAPABILITIES_OFFSET)
         if flags & _V4L2_CAP_DEVICE_CAPS:  # what this node can do, not what the device as a whole can
             (flags,) = struct.unpack_from("=I", answer, _DEVICE_CAPS_OFFSET)
-        if not flags & _V4L2_CAP_VIDEO_CAPTURE:
+        if not flags & (_V4L2_CAP_VIDEO_CAPTURE | _V4L2_CAP_VIDEO_CAPTURE_MPLANE):
             raise self._error(errno.ENOTTY)
 
     def _error(self, number: int | None) -> CameraError:

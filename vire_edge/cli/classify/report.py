@@ -137,9 +137,9 @@ class Tables(_Summary):
         console = Console()
         title = f"{path} · {self.frames} frames" if self.video else str(path)
         if not (self.people if self.video else self.faces):
-            console.print(f"{title}: no face found", markup=False)
+            console.print(f"{title}: no face found", markup=False, highlight=False)
             return
-        console.print(f"\n{title}", style="bold", markup=False)
+        console.print(f"\n{title}", style="bold", markup=False, highlight=False)
         console.print(self._people() if self.video else self._faces())
 
     def _faces(self) -> Table:
