@@ -15,6 +15,7 @@ from vire_edge.alerts import AlertEngine
 from vire_edge.alerts.trigger import Trigger
 from vire_edge.alerts.window import ShareWindow
 from vire_edge.domain import (
+    ABSENT_SECONDS,
     EMOTIONS,
     AbsenceRule,
     ActiveHours,
@@ -299,7 +300,7 @@ def test_absence_counts_active_hours_only() -> None:
     (at, event), *rest = home.events
     assert at == pytest.approx(12 * 3600, abs=2)  # half an hour in the evening, half an hour from eight
     assert event.episode.camera is None
-    assert event.episode.evidence["absent_hours"] == pytest.approx(1.0, abs=0.01)
+    assert event.episode.evidence[ABSENT_SECONDS] == pytest.approx(3600, abs=2)
     assert rest == []
 
 

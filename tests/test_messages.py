@@ -130,6 +130,12 @@ def test_an_alert_tells_a_person_what_happened_and_how_it_ended() -> None:
     episode = Episode("id", "distress", Severity.WARNING, "hall", AT, 0.7, {"sad": 0.71, "fear": 0.1})
     started = MESSAGES.alert(EpisodeEvent(EpisodeChange.STARTED, episode, Instant(0.0, AT)))
     assert json.loads(started.payload)["text"] == "distress on camera hall: sad 71%, fear 10%"
+    away = Episode("id", "absence", Severity.WARNING, None, AT, 1.0, {"absent_seconds": 6 * 3600.0})
+    told = MESSAGES.alert(EpisodeEvent(EpisodeChange.STARTED, away, Instant(0.0, AT)))
+    assert json.loads(told.payload)["text"] == "absence on all cameras: nobody seen for 6.0 h"
+    dark = Episode("id", "camera-dark", Severity.INFO, "hall", AT, 1.0, {"trouble_seconds": 600.0})
+    told = MESSAGES.alert(EpisodeEvent(EpisodeChange.STARTED, dark, Instant(0.0, AT)))
+    assert json.loads(told.payload)["text"] == "camera-dark on camera hall: for 10 min"
     over = Episode(
         "id",
         "absence",

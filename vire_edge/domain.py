@@ -287,6 +287,12 @@ class CameraRule(AlertRule):
     active_hours: ActiveHours | None
 
 
+ABSENT_SECONDS = "absent_seconds"
+"""Evidence of an absence: active time in which nobody was seen."""
+TROUBLE_SECONDS = "trouble_seconds"
+"""Evidence of a camera rule: for how long the camera has been in trouble."""
+
+
 class EndReason(enum.StrEnum):
     """Why an episode ended."""
 
@@ -310,7 +316,7 @@ class Episode:
     level: float
     """The rule's level when the episode last changed."""
     evidence: Mapping[str, float] = field(default_factory=dict)
-    """Emotion → smoothed probability of the face that fired, or what else the rule measured."""
+    """Emotion → smoothed probability of the face that fired; or `ABSENT_SECONDS` or `TROUBLE_SECONDS`."""
     track_ids: tuple[int, ...] = ()
     """The faces that took part, in order of appearance."""
     coalesced: int = 0

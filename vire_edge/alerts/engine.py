@@ -11,6 +11,8 @@ from vire_edge.alerts.episodes import EpisodeKeeper, Firing
 from vire_edge.alerts.trigger import Trigger
 from vire_edge.alerts.window import ShareWindow
 from vire_edge.domain import (
+    ABSENT_SECONDS,
+    TROUBLE_SECONDS,
     AbsenceRule,
     ActiveHours,
     AlertRule,
@@ -97,7 +99,7 @@ class _AbsenceRule:
             self._absent_seconds += elapsed
         level = min(1.0, self._absent_seconds / self.rule.absent_seconds)
         fires = self._trigger.update(level, interval_seconds=elapsed)
-        evidence = {"absent_hours": self._absent_seconds / 3600}
+        evidence = {ABSENT_SECONDS: self._absent_seconds}
         return self.keeper.update(Firing(level, evidence) if fires else None, now=now)
 
 
@@ -123,7 +125,7 @@ class _CameraRule:
             self._trigger = _trigger(self._rule)
             return self.keeper.update(None, now=now, end_reason=EndReason.PAUSED)
         fires = self._trigger.update(float(bad), interval_seconds=elapsed)
-        return self.keeper.update(Firing(1.0, {"seconds": self._bad_seconds}) if fires else None, now=now)
+        return self.keeper.update(Firing(1.0, {TROUBLE_SECONDS: self._bad_seconds}) if fires else None, now=now)
 
 
 class AlertEngine:

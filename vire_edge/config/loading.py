@@ -124,14 +124,12 @@ def _without_tags(location: tuple[int | str, ...], values: Any) -> tuple[int | s
     """Drop what pydantic adds for the branch of a union, so that the location is the file's own."""
     kept: list[int | str] = []
     for position, part in enumerate(location):
-        if isinstance(values, list) and isinstance(part, int) and part < len(values):
+        try:
             values = values[part]
-        elif isinstance(values, dict) and part in values:
-            values = values[part]
-        elif position == len(location) - 1 and not (isinstance(values, dict) and values.get("kind") == part):
-            pass  # a key that is missing, or an item's own error
-        else:
-            continue
+        except (KeyError, IndexError, TypeError):
+            is_tag = isinstance(values, dict) and values.get("kind") == part
+            if is_tag or position < len(location) - 1:
+                continue
         kept.append(part)
     return tuple(kept)
 

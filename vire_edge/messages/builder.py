@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from vire_edge.domain import CameraState, EmotionState, Episode, EpisodeChange, EpisodeEvent, Message, Severity
+from vire_edge.domain import (
+    ABSENT_SECONDS,
+    TROUBLE_SECONDS,
+    CameraState,
+    EmotionState,
+    Episode,
+    EpisodeChange,
+    EpisodeEvent,
+    Message,
+    Severity,
+)
 from vire_edge.messages.payloads import (
     ActiveAlertsPayload,
     AlertPayload,
@@ -130,12 +140,20 @@ class Messages:
 def describe(episode: Episode) -> str:
     """One sentence for a person, without guessing at causes."""
     where = "on all cameras" if episode.camera is None else f"on camera {episode.camera}"
-    evidence = ", ".join(
-        f"{name} {value:.0%}" if value <= 1 else f"{name} {value:.0f}"
-        for name, value in sorted(episode.evidence.items(), key=lambda item: -item[1])[:3]
-    )
     if episode.ended_at is not None:
         seconds = (episode.ended_at - episode.started_at).total_seconds()
         reason = "" if episode.end_reason is None else f" ({episode.end_reason.value.replace('_', ' ')})"
-        return f"{episode.rule} {where} is over after {seconds:.0f} s{reason}"
-    return f"{episode.rule} {where}" + (f": {evidence}" if evidence else "")
+        return f"{episode.rule} {where} is over after {_duration(seconds)}{reason}"
+    if ABSENT_SECONDS in episode.evidence:
+        return f"{episode.rule} {where}: nobody seen for {_duration(episode.evidence[ABSENT_SECONDS])}"
+    if TROUBLE_SECONDS in episode.evidence:
+        return f"{episode.rule} {where}: for {_duration(episode.evidence[TROUBLE_SECONDS])}"
+    scores = sorted(episode.evidence.items(), key=lambda item: -item[1])
+    shown = ", ".join(f"{emotion} {probability:.0%}" for emotion, probability in scores[:3])
+    return f"{episode.rule} {where}: {shown}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
