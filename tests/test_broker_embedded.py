@@ -116,6 +116,19 @@ def test_states_alerts_and_commands_end_to_end(broker: EmbeddedBroker) -> None:
     assert connection.stop(STOPPED, timeout_seconds=5.0)
 
 
+def test_a_client_gets_only_what_it_subscribed_to(broker: EmbeddedBroker) -> None:
+    config = config_of(broker)
+    with Observer(config, "#") as curious:
+        curious.wait_subscribed(PATIENCE_SECONDS)
+        curious.publish(Message("vire/hall/state/kitchen", b"private", retain=True))
+        payloads(curious, "vire/hall/state/kitchen", count=1)
+        with Observer(config, "vire/hall/alerts") as modest:
+            modest.wait_subscribed(PATIENCE_SECONDS)
+            curious.publish(Message("vire/hall/alerts", b"news"))
+            first = [modest.receive(PATIENCE_SECONDS), modest.receive(PATIENCE_SECONDS)]
+    assert [received.topic for received in first if isinstance(received, Received)] == ["vire/hall/alerts"]
+
+
 def test_a_mqtt_5_client_is_refused_at_once_and_falls_back(broker: EmbeddedBroker) -> None:
     connection = connection_to(config_of(broker), version=MqttVersion.V5)
     began = time.monotonic()

@@ -380,6 +380,17 @@ def test_a_retained_command_is_flagged_both_live_and_after_a_reconnect(mosquitto
     assert next_event(again) == CommandReceived("pause", b"{}", retained=True)
 
 
+def test_a_message_that_is_no_command_is_not_taken_for_one(mosquitto: Mosquitto, connect: Connect) -> None:
+    wire = Wire(mosquitto.port)
+    connection = connect(MqttConfig(host="127.0.0.1", port=wire.port))
+    until_connected(connection)
+    for topic in (b"vire/hall/availability", b"vire/hall/command/status"):
+        wire.say(bytes([0x30, len(topic) + 5, 0, len(topic)]) + topic + b"\x00{}")
+    assert next_event(connection) == CommandReceived("status", b"{}", retained=False)
+    connection.stop(STOPPED, timeout_seconds=5.0)
+    wire.close()
+
+
 def test_oversized_and_too_many_commands_are_ignored(mosquitto: Mosquitto, connect: Connect) -> None:
     connection = connect(mosquitto.config())
     until_connected(connection)

@@ -16,11 +16,12 @@ import structlog
 from vire_edge.config import MqttConfig
 from vire_edge.domain import Message
 from vire_edge.mqtt import failures
+from vire_edge.mqtt.bell import Bell
 from vire_edge.mqtt.dialing import Dialer, RetryPolicy
 from vire_edge.mqtt.events import Connected, ConnectionStats, ConnectionStatus, Disconnected, MqttEvent, MqttVersion
 from vire_edge.mqtt.failures import Failure, LinkError
 from vire_edge.mqtt.inbox import Inbox
-from vire_edge.mqtt.link import Accepted, Bell, Link
+from vire_edge.mqtt.link import Accepted, Link
 from vire_edge.mqtt.outbound import Outbound
 
 _TICK_SECONDS = 1.0
@@ -61,7 +62,7 @@ class MqttConnection:
         self._policy = policy or RetryPolicy()
         self._dialer = Dialer(config, client_id=client_id, will=will, policy=self._policy, first_version=first_version)
         self._outbound = Outbound(config.max_queued_alerts)
-        self._inbox = Inbox(wake)
+        self._inbox = Inbox(command_filter, wake)
         self._bell = Bell()
         self._stopping = threading.Event()
         self._deadline = float("inf")

@@ -116,12 +116,14 @@ class EmbeddedBroker:
             self._listening.set()
 
     async def _serve(self) -> None:
-        from amqtt.broker import Broker  # noqa: PLC0415  # 9 MB that a daemon with a broker of its own never needs
+        # 9 MB that a daemon with a broker of its own never needs.
         from amqtt.errors import BrokerError as AmqttError  # noqa: PLC0415
+
+        from vire_edge.mqtt.embedded_plugins import DiscreetBroker  # noqa: PLC0415
 
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         _quieten()
-        broker = Broker(_settings(self._config))
+        broker = DiscreetBroker(_settings(self._config))
         try:
             await broker.start()
         except AmqttError as error:
@@ -182,6 +184,9 @@ class _Door:
                 await self._broker.external_connected(guarded, StreamWriterAdapter(writer), _LISTENER)
         except (door.DoorError, OSError, AMQTTError, MQTTError, NoDataError) as error:
             log.debug("embedded_broker_client_gone", reason=str(error))
+        except RuntimeError as error:
+            # amqtt walks over its subscriptions while others change them; this client has to come again.
+            log.warning("embedded_broker_client_sent_away", reason=str(error))
         finally:
             del self._inside[task]
             await door.hang_up(writer, farewell)

@@ -1,6 +1,6 @@
-"""What the embedded broker's own plug-ins add to amqtt: a login without a file, and bounds on what it keeps.
+"""What the embedded broker adds to amqtt: a login without a file, bounds on what it keeps, and discretion.
 
-Loaded by amqtt, by name; nothing else imports this module.
+The plug-ins are loaded by amqtt, by name.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass, field
 
-from amqtt.broker import BrokerContext, RetainedApplicationMessage
+from amqtt.broker import Broker, BrokerContext, RetainedApplicationMessage
 from amqtt.plugins.base import BaseAuthPlugin, BasePlugin
 from amqtt.session import Session
 
@@ -18,7 +18,22 @@ MAX_WAITING_MESSAGES = 1000
 """Kept for a client with a session that is away; the oldest go first."""
 
 
-class LoginPlugin(BaseAuthPlugin):  # type: ignore[misc]  # amqtt has no annotations that mypy may use
+class DiscreetBroker(Broker):  # type: ignore[misc]  # amqtt has no annotations that mypy may use
+    """Sends a client the retained messages of its own subscriptions only.
+
+    amqtt greets each new connection with those that match anybody's, whatever the client has
+    subscribed to, and fails when somebody subscribes meanwhile.
+    """
+
+    async def _publish_retained_messages_for_subscription(
+        self, subscription: tuple[str, int], session: Session
+    ) -> None:
+        subscribers = self.subscriptions.get(subscription[0], [])
+        if any(subscriber.client_id == session.client_id for subscriber, _ in subscribers):
+            await super()._publish_retained_messages_for_subscription(subscription, session)
+
+
+class LoginPlugin(BaseAuthPlugin):  # type: ignore[misc]  # the same
     """One username and password, compared in constant time. amqtt's own plug-in wants hashes in a file."""
 
     async def authenticate(self, *, session: Session) -> bool:

@@ -22,15 +22,17 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 class Inbox:
     """Events for the main loop, in order."""
 
-    def __init__(self, wake: threading.Event) -> None:
+    def __init__(self, command_filter: str, wake: threading.Event) -> None:
         """Make an empty inbox.
 
         Args:
+            command_filter: where commands come in, such as `vire/hall/command/+`.
             wake: set with each event.
         """
         self.events: queue.SimpleQueue[MqttEvent] = queue.SimpleQueue()
         self.ignored = 0
         """Commands that were too large or too many."""
+        self._root = command_filter.removesuffix("+")
         self._wake = wake
         self._warned = False
 
@@ -46,10 +48,13 @@ class Inbox:
     def receive(self, message: MQTTMessage) -> None:
         """Hand over a message under `command/`, or ignore it."""
         try:
-            verb = message.topic.rpartition("/")[2]
+            topic = message.topic
         except UnicodeDecodeError:
             self._ignore("its topic is not UTF-8", "")
             return
+        if not topic.startswith(self._root):
+            return  # not ours: some brokers send more than was subscribed to
+        verb = topic.removeprefix(self._root)
         if len(verb) > MAX_VERB_CHARACTERS:
             self._ignore(f"its name has {len(verb)} characters, {MAX_VERB_CHARACTERS} are allowed", "")
         elif len(message.payload) > MAX_COMMAND_BYTES:

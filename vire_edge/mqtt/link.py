@@ -26,6 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from vire_edge.config import MqttConfig
 from vire_edge.domain import Message
 from vire_edge.mqtt import failures
+from vire_edge.mqtt.bell import Bell
 from vire_edge.mqtt.events import MqttVersion
 from vire_edge.mqtt.failures import LinkError
 
@@ -55,39 +56,6 @@ class Acknowledgement:
     code: int
     """MQTT 5 reason code: 0 taken, 16 taken and nobody is subscribed, 128 and above refused. Always 0 under 3.1.1."""
     name: str
-
-
-class Bell:
-    """Wakes the thread that waits for the network."""
-
-    def __init__(self) -> None:
-        self._ear, self._hammer = socket.socketpair()
-        self._ear.setblocking(False)
-        self._hammer.setblocking(False)
-
-    def fileno(self) -> int:
-        """What to wait for."""
-        return self._ear.fileno()
-
-    def ring(self) -> None:
-        """Wake the waiting thread, or keep it from falling asleep."""
-        try:
-            self._hammer.send(b"\0")
-        except BlockingIOError:
-            return  # it has been rung often enough
-
-    def silence(self) -> None:
-        """Be ready for the next ring."""
-        try:
-            while self._ear.recv(4096):
-                pass
-        except BlockingIOError:
-            return
-
-    def close(self) -> None:
-        """Give the sockets back."""
-        self._ear.close()
-        self._hammer.close()
 
 
 class Link:
@@ -162,20 +130,14 @@ class Link:
         """
         self._client.connect_timeout = timeout_seconds
         config = self._config
+        clean: dict[str, Any] = {}
+        if self._version is MqttVersion.V5:
+            properties = _properties(PacketTypes.CONNECT)
+            properties.SessionExpiryInterval = 0
+            properties.MaximumPacketSize = MAX_INCOMING_BYTES
+            clean = {"clean_start": True, "properties": properties}
         try:
-            if self._version is MqttVersion.V5:
-                properties = _properties(PacketTypes.CONNECT)
-                properties.SessionExpiryInterval = 0
-                properties.MaximumPacketSize = MAX_INCOMING_BYTES
-                self._client.connect(
-                    config.host or "",
-                    config.effective_port,
-                    config.keepalive_seconds,
-                    clean_start=True,
-                    properties=properties,
-                )
-            else:
-                self._client.connect(config.host or "", config.effective_port, config.keepalive_seconds)
+            self._client.connect(config.host or "", config.effective_port, config.keepalive_seconds, **clean)
         except (OSError, UnicodeError) as error:
             raise LinkError(failures.from_os_error(error, config)) from error
         deadline = time.monotonic() + timeout_seconds

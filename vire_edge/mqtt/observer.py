@@ -17,10 +17,11 @@ from typing import Any, Self
 from vire_edge.config import MqttConfig
 from vire_edge.domain import Message
 from vire_edge.errors import BrokerError
+from vire_edge.mqtt.bell import Bell
 from vire_edge.mqtt.dialing import Dialer, RetryPolicy
 from vire_edge.mqtt.events import ConnectionStatus, MqttVersion
 from vire_edge.mqtt.failures import Failure, LinkError
-from vire_edge.mqtt.link import Bell, Link
+from vire_edge.mqtt.link import Link
 
 MAX_WAITING = 10_000
 """Messages that wait to be looked at; further ones are dropped, and `Observer.dropped` counts them."""
