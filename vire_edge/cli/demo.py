@@ -65,7 +65,7 @@ def demo(
         float | None, typer.Option(min=5, metavar="SECONDS", help="End after this time instead of with the play.")
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", help="Save the live view as a picture once two alerts are up.")
+        Path | None, typer.Option(metavar="FILE.svg", help="Save the live view as a picture when the first alert has come.")
     ] = None,
 ) -> None:
     """Show it all on one box: faces, smoothed emotions, and alerts as they come back through MQTT.
@@ -144,7 +144,7 @@ def _follow(daemon: subprocess.Popen[bytes], port: int, *, seconds: float | None
             screen.show(message)
             if message.topic.endswith("/alerts") and payload["event"] == "started":
                 raised.append(payload["rule"])
-            elif picture is not None and len(raised) == 2 and message.topic.endswith("/alerts/active"):
+            elif picture is not None and raised and "/state/" in message.topic:
                 screen.save(picture)
                 picture = None
     return raised
