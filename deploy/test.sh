@@ -19,10 +19,10 @@ require_64_bit "$python"
 
 packages=()
 need_python_packages "$python"
-need_command mosquitto mosquitto         # the real broker that the tests start
-need_command mosquitto_sub mosquitto-clients
-need_command shellcheck shellcheck       # these scripts
-need_command systemd-analyze systemd     # the unit
+need_command mosquitto mosquitto             # the real broker that the tests start
+need_command mosquitto_sub mosquitto-clients # what a caregiver's app would see
+need_command shellcheck shellcheck           # these scripts
+need_command systemd-analyze systemd         # the unit
 apt_install "${packages[@]}"
 
 venv=$here/.venv-test
