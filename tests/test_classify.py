@@ -14,6 +14,7 @@ from vire_edge.camera import Script, Step, SyntheticSource
 from vire_edge.cli.classify import classify
 from vire_edge.cli.classify.draw import annotate
 from vire_edge.cli.classify.look import Face, View
+from vire_edge.cli.classify.report import Tables
 from vire_edge.domain import EMOTIONS, BoundingBox, Emotion, EmotionScores, FaceView
 from vire_edge.errors import CameraError, ConfigError, StorageError
 from vire_edge.quality import Flaw
@@ -175,6 +176,28 @@ def test_boxes_of_any_size_and_place_can_be_drawn_and_small_pictures_are_enlarge
     assert drawn.ndim == 3
     assert min(drawn.shape[:2]) >= 320
     assert drawn.shape[0] % shape[0] == drawn.shape[1] % shape[1] == 0
+
+
+def test_tables_show_pictures_by_face_and_videos_by_person(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    box, image = BoundingBox(1, 2, 30, 30), np.zeros((48, 48, 3), np.uint8)
+    tables = Tables()
+    tables.begin(Path("photo.png"), video=False)
+    read = Face(box, FaceView.LEFT_PROFILE, scores(Emotion.FEAR), None)
+    tables.tell(Path("photo.png"), View(image, (read, Face(box, FaceView.FRONTAL, None, Flaw.TOO_SMALL))))
+    tables.end(Path("photo.png"))
+    tables.begin(Path("film.mp4"), video=True)
+    for frame in range(3):
+        face = Face(box, FaceView.FRONTAL, scores(Emotion.SAD), None, track_id=7, interval_seconds=0.5)
+        tables.tell(Path("film.mp4"), View(image, (face,), frame, frame / 2))
+    tables.end(Path("film.mp4"))
+    tables.begin(Path("empty.png"), video=False)
+    tables.end(Path("empty.png"))
+    shown = capsys.readouterr().out
+    for words in ("70%", "left profile", "not observed", "film.mp4 · 3 frames", "sad 100%", "empty.png: no face found"):
+        assert words in " ".join(shown.split())
 
 
 # --- what goes wrong ----------------------------------------------------------------------------
