@@ -29,11 +29,10 @@ class RetryPolicy:
     patient_seconds: float = 30.0
     """The same for what only a person can mend: hammering on the door locks accounts and fills logs."""
     patient_limit_seconds: float = 120.0
-    stable_seconds: float = 60.0
-    """A connection that held for this long ends the count of failures; one that breaks earlier continues it. Longer
-    than the waits, so that two devices with one name, which take turns, calm down."""
+    stable_seconds: float = 10.0
+    """A connection that held for this long ends the count of failures; one that breaks earlier continues it."""
     short_connections: int = 3
-    """So many connections in a row that do not hold make a broker that is left alone for longer."""
+    """So many connections in a row that do not hold are worth a line on what may be behind it."""
     version_5_again_seconds: float = 600.0
     """After a broker refused MQTT 5 it is asked again at the first reconnect after this: it may be a new one."""
 
@@ -120,6 +119,7 @@ class Dialer:
         self._policy = policy or RetryPolicy()
         self._versions = VersionChoice(first_version, self._policy.version_5_again_seconds)
         self._failures = 0
+        self._patient = False
         self._random = random.Random()  # noqa: S311  # spreads reconnects, guards nothing
 
     def check(self) -> None:
@@ -170,6 +170,8 @@ class Dialer:
     def wait_seconds(self, failure: Failure) -> float:
         """How long to wait after a failure before the next try."""
         policy = self._policy
+        if failure.patient != self._patient:
+            self._patient, self._failures = failure.patient, 0
         first, limit = (
             (policy.patient_seconds, policy.patient_limit_seconds)
             if failure.patient

@@ -22,7 +22,6 @@ _PATIENT = {
     ConnectionStatus.LOGIN,
     ConnectionStatus.CERTIFICATE,
     ConnectionStatus.TAKEN_OVER,
-    ConnectionStatus.UNSTABLE,
 }
 
 
