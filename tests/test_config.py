@@ -158,6 +158,8 @@ def test_a_missing_password_file_is_named(config_file: Path) -> None:
 
 def test_a_source_is_shown_without_its_password() -> None:
     assert redact_source("rtsp://user:pass@10.0.0.9:554/live?token=abc") == "rtsp://10.0.0.9:554/live"
+    assert redact_source("rtsp://user:12/3@4@10.0.0.9/live") == "rtsp://10.0.0.9/live"
+    assert redact_source("http://10.0.0.9/video") == "http://10.0.0.9/video"
     assert redact_source(0) == "0"
     assert redact_source("/dev/video0") == "/dev/video0"
 

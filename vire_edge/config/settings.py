@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -16,11 +16,12 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 def redact_source(source: int | str) -> str:
     """Return a camera source without the password that its URL may carry, for logs and messages."""
-    text = str(source)
-    if "://" not in text:
-        return text
-    parts = urlsplit(text)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+    scheme, separator, rest = str(source).partition("://")
+    if not separator:
+        return scheme
+    # Everything before the last "@": a password may hold an unescaped "/" or "@" of its own.
+    address = rest.rpartition("@")[2]
+    return f"{scheme}://{re.split('[?#]', address, maxsplit=1)[0]}"
 
 
 class CameraConfig(Section):
