@@ -265,6 +265,48 @@ def test_at_most_ten_messages_are_unacknowledged(mosquitto: Mosquitto, connect: 
     wait_until(lambda: connection.stats().queued == 0 and connection.stats().in_flight == 0, what="the queue to drain")
 
 
+def test_messages_arrive_in_the_order_in_which_they_were_published(
+    mosquitto: Mosquitto, observer: Observer, connect: Connect
+) -> None:
+    connection = connect(mosquitto.config())
+    until_connected(connection)
+    for burst in range(10):
+        published = []
+        for number in range(5):
+            published += [alert(number), Message(TOPICS.state(f"{burst}-{number}"), b"{}", retain=True)]
+        for message in published:
+            connection.publish(message)
+        arrived: list[str] = []
+
+        def look(arrived: list[str] = arrived) -> bool:
+            received = observer.receive(0.05)
+            if isinstance(received, Received):
+                arrived.append(received.topic)
+            return len(arrived) == 10
+
+        wait_until(look, what="ten messages")
+        assert arrived == [message.topic for message in published]
+
+
+def test_a_backlog_of_alerts_does_not_hide_the_birth(
+    mosquitto: Mosquitto, observer: Observer, connect: Connect
+) -> None:
+    connection = connect(mosquitto.config())
+    until_connected(connection)
+    mosquitto.freeze()
+    for number in range(300):
+        connection.publish(alert(number))
+    connection.publish(ONLINE)
+    mosquitto.thaw()
+    before = 0
+    while (received := observer.receive(PATIENCE_SECONDS)) is not None:
+        if isinstance(received, Received) and received.topic == TOPICS.availability:
+            break
+        before += 1
+    assert received is not None
+    assert before < 30
+
+
 def test_a_window_of_the_broker_s_own_is_respected(start_mosquitto: MosquittoFactory, connect: Connect) -> None:
     broker = start_mosquitto("allow_anonymous true", "max_inflight_messages 3")
     connection = connect(broker.config())

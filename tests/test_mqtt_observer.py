@@ -45,6 +45,8 @@ def test_it_tells_what_was_kept_from_what_is_new(mosquitto: Mosquitto) -> None:
         new = next_message(observer)
         assert (new.topic, new.payload, new.json(), new.retained) == ("vire/hall/alerts", b"[1]", None, False)
         assert new.received_at.tzinfo is not None
+        publish(mosquitto, "vire/hall/availability", '{"status": "stopped"}', "-r")
+        assert not next_message(observer).retained
 
 
 def test_it_can_ask_too(mosquitto: Mosquitto) -> None:

@@ -47,13 +47,16 @@ class AlertQueue:
         """How many were given up since the start."""
         return self._dropped
 
-    def append(self, message: Message, *, now: float, correlation_data: bytes | None = None) -> None:
+    def append(self, message: Message, *, now: float, correlation_data: bytes | None = None) -> int:
         """Queue a message; when the queue is full the expired go, and if none is, the oldest.
 
         Args:
             message: what to send; `expiry_seconds` counts from now.
             now: monotonic seconds.
             correlation_data: what an answer carries back to the one who asked.
+
+        Returns:
+            Its number.
         """
         expires_at = None if message.expiry_seconds is None else now + message.expiry_seconds
         with self._lock:
@@ -63,6 +66,7 @@ class AlertQueue:
                 self._drop(next(iter(self._waiting)))
             self._last_number += 1
             self._waiting[self._last_number] = Queued(self._last_number, message, expires_at, correlation_data)
+            return self._last_number
 
     def after(self, number: int, *, now: float) -> Queued | None:
         """The first message behind `number` that has not expired; 0 begins at the front."""

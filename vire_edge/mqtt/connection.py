@@ -200,7 +200,7 @@ class MqttConnection:
         self._status, self._version, self._last_error = ConnectionStatus.CONNECTED, accepted.version, ""
         if not self._short_connections:
             log.info("broker_connected", broker=failures.address(self._config), mqtt=accepted.version.value)
-        link.subscribe(self._command_filter)
+        link.subscribe(self._command_filter, retain_as_published=True)
         self._outbound.connected(accepted)
         self._inbox.connected()
         self._inbox.put(Connected(accepted.version, accepted.session_present))

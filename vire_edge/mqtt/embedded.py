@@ -162,6 +162,7 @@ class _Door:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._inside: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
+        self._full = False
 
     async def enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client from its CONNECT to its end."""
@@ -172,8 +173,12 @@ class _Door:
 
         task = asyncio.current_task()
         if task is None or len(self._inside) >= MAX_CONNECTIONS:
+            if not self._full:
+                self._full = True
+                log.warning("embedded_broker_full", connections=MAX_CONNECTIONS, remedy="set mqtt.host to a Mosquitto")
             await door.hang_up(writer)
             return
+        self._full = False
         self._inside[task] = writer
         farewell = b""
         try:

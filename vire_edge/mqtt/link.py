@@ -192,10 +192,16 @@ class Link:
             message.topic, message.payload, message.qos, message.retain, properties=properties
         ).mid
 
-    def subscribe(self, topic_filter: str) -> None:
-        """Ask for messages, at least once; retained ones stay recognisable even when they arrive live (MQTT 5)."""
+    def subscribe(self, topic_filter: str, *, retain_as_published: bool = False) -> None:
+        """Ask for messages, at least once.
+
+        Args:
+            topic_filter: which.
+            retain_as_published: see whether the sender wanted a message kept even when it arrives live (MQTT 5);
+                otherwise the retain flag tells a message that the broker had kept from one that is new.
+        """
         if self._version is MqttVersion.V5:
-            self._client.subscribe(topic_filter, options=SubscribeOptions(qos=1, retainAsPublished=True))
+            self._client.subscribe(topic_filter, options=SubscribeOptions(qos=1, retainAsPublished=retain_as_published))
         else:
             self._client.subscribe(topic_filter, qos=1)
 
@@ -276,12 +282,7 @@ class Link:
         self.acknowledged.append(Acknowledgement(number, reason.value, str(reason)))
 
     def _on_subscribe(
-        self,
-        _client: paho.Client,
-        _userdata: Any,
-        _number: int,
-        reasons: list[ReasonCode],
-        _properties: Properties | None,
+        self, _client: paho.Client, _userdata: Any, _number: int, reasons: list[ReasonCode], _properties: Any
     ) -> None:
         self.subscribed.extend((reason.value, str(reason)) for reason in reasons)
 

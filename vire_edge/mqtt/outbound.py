@@ -1,13 +1,15 @@
 """What goes to the broker: the newest of each state, and alerts until they are acknowledged.
 
-A window of at most ten unacknowledged messages; states and alerts take turns, so that neither
-a backlog of alerts hides the birth nor a busy camera holds up an alert.
+A window of at most ten unacknowledged messages. They go out in the order in which they came; only
+while a backlog of alerts is worked off do states and alerts take turns, so that it does not hide
+the birth.
 """
 
 from __future__ import annotations
 
 import math
 import threading
+from dataclasses import dataclass
 
 import structlog
 
@@ -17,12 +19,21 @@ from vire_edge.mqtt.link import Accepted, Acknowledgement, Link
 
 WINDOW = 10
 """Messages that may be unacknowledged at a time: what a crash of the broker may make us repeat."""
+BACKLOG = 2 * WINDOW
+"""With more alerts than this still to be sent, states take every other place."""
 _NO_SUBSCRIBERS = 16
 _REFUSED = 128
 _OVERHEAD_BYTES = 64
 """Header and properties of a PUBLISH, generously."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    message: Message
+    after: int
+    """The number of the last alert that came before it."""
 
 
 class Outbound:
@@ -43,8 +54,9 @@ class Outbound:
         self._max_queued = max_queued
         self._alerts = AlertQueue(max_queued)
         self._lock = threading.Lock()
-        self._states: dict[str, Message] = {}
+        self._states: dict[str, _State] = {}
         self._in_flight: dict[int, Queued | Message] = {}
+        self._last_number = 0
         self._cursor = 0
         self._window = WINDOW
         self._maximum_bytes: int | None = None
@@ -71,10 +83,10 @@ class Outbound:
         if message.retain:
             with self._lock:
                 self._states.pop(message.topic, None)
-                self._states[message.topic] = message
+                self._states[message.topic] = _State(message, after=self._last_number)
             return
         before = self._alerts.dropped
-        self._alerts.append(message, now=now, correlation_data=correlation_data)
+        self._last_number = self._alerts.append(message, now=now, correlation_data=correlation_data)
         if self._alerts.dropped > before and not self._overflowing:
             self._overflowing = True
             log.warning("alert_queue_full", kept=self._max_queued, remedy="bring the broker back; the oldest go first")
@@ -92,7 +104,7 @@ class Outbound:
         with self._lock:
             for outgoing in self._in_flight.values():
                 if isinstance(outgoing, Message):
-                    self._states.setdefault(outgoing.topic, outgoing)
+                    self._states.setdefault(outgoing.topic, _State(outgoing, after=0))
         self._in_flight.clear()
 
     def idle(self, now: float) -> bool:
@@ -129,24 +141,33 @@ class Outbound:
             self._overflowing = self._overflowing and len(self._alerts) > 0
 
     def _next(self, now: float) -> Queued | Message | None:
-        order = (self._next_state, self._next_alert) if self._state_next else (self._next_alert, self._next_state)
-        for take in order:
-            if (outgoing := take(now)) is not None:
-                self._state_next = isinstance(outgoing, Queued)
-                return outgoing
-        return None
-
-    def _next_state(self, _now: float) -> Message | None:
+        alert, state = self._next_alert(now), self._next_state()
+        if alert is not None and (state is None or self._goes_first(alert, state)):
+            self._cursor = alert.number
+            self._state_next = True
+            return alert
+        if state is None:
+            return None
+        self._state_next = False
         with self._lock:
-            while self._states:
-                message = self._states.pop(next(iter(self._states)))
-                if self._fits(message):
-                    return message
+            # Perhaps a newer one by now.
+            return self._states.pop(state.message.topic).message
+
+    def _goes_first(self, alert: Queued, state: _State) -> bool:
+        if self._last_number - self._cursor > BACKLOG:
+            return not self._state_next
+        return alert.number <= state.after
+
+    def _next_state(self) -> _State | None:
+        with self._lock:
+            for topic, state in list(self._states.items()):
+                if self._fits(state.message):
+                    return state
+                del self._states[topic]
         return None
 
     def _next_alert(self, now: float) -> Queued | None:
         while (queued := self._alerts.after(self._cursor, now=now)) is not None:
-            self._cursor = queued.number
             if self._fits(queued.message):
                 return queued
             # Sent all the same it would end the connection, at each reconnect anew.
