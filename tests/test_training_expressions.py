@@ -10,15 +10,8 @@ from numpy.typing import NDArray
 from vire_edge.domain import EMOTIONS
 from vire_edge.errors import DatasetError, StorageError
 from vire_edge.training.dataset import Faces
-from vire_edge.training.expressions import (
-    SIDE,
-    FrontalCascade,
-    check,
-    make_expressions,
-    scene,
-    soft_ellipse,
-    write_pictures,
-)
+from vire_edge.training.expressions import make_expressions, write_pictures
+from vire_edge.training.scenes import SIDE, FrontalCascade, check, scene, soft_ellipse
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "vire_edge" / "camera" / "expressions"

@@ -19,8 +19,8 @@ from vire_edge.training.architectures import Plan, build
 from vire_edge.training.backend import load_onnx
 from vire_edge.training.dataset import Split
 from vire_edge.training.export import PARITY, calibrated, run_file
-from vire_edge.training.expressions import FrontalCascade, check
 from vire_edge.training.finish import with_and_without_repeats
+from vire_edge.training.scenes import FrontalCascade, check
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = shipped_model_path()

@@ -14,21 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import cv2.data
 import numpy as np
 from numpy.typing import NDArray
 
-from vire_edge.domain import EMOTIONS, BoundingBox, Emotion
-from vire_edge.errors import DatasetError, DependencyError, StorageError
-from vire_edge.preprocess import crop_face
+from vire_edge.domain import EMOTIONS, Emotion
+from vire_edge.errors import DatasetError, StorageError
 from vire_edge.training.dataset import Faces
+from vire_edge.training.scenes import MEAN_GRAY, SIDE, FrontalCascade, Picture, Read, check, soft_ellipse
 
-SIDE = 192
-"""Side of a picture in pixels."""
 FEWEST = 100
 """An average of fewer faces could still resemble one of them."""
-CANDIDATES = 4
-"""How many times the wanted number is looked at before the best aligned are taken."""
+POOLS = (4, 2, 1)
+"""How many times the wanted number is looked at, the surest first, before the best aligned are taken. Many candidates
+align best; where their average is not read surely, as that of "fear", fewer and surer ones follow."""
 WORK = 96
 """Side in pixels at which faces are aligned: twice the data's resolution holds all of it."""
 ROUNDS = 3
@@ -36,12 +34,8 @@ ROUNDS = 3
 EXAGGERATIONS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 SURE = 0.8
 """The least exaggeration is taken at which the model's weakest reading reaches this."""
-MEAN_GRAY, CONTRAST = 128.0, 50.0
-"""Mean and standard deviation of the gray values inside the ellipse; FER2013's training faces have 135 and 49."""
-
-Picture = NDArray[np.float32]
-Read = Callable[[NDArray[np.uint8]], NDArray[np.floating[Any]]]
-"""Faces uint8 `[N, 48, 48]` → probabilities `[N, 7]`."""
+CONTRAST = 50.0
+"""Standard deviation of the gray values inside the ellipse; FER2013's training faces have 49."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +54,19 @@ class Expression:
     lowest: float
     """The lowest probability of its own class over the scenes in which it is found."""
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether it is found in every scene and read surely in each."""
+        return self.found == 1.0 and self.lowest >= SURE
 
-class FrontalCascade:
-    """Finds the one face in a picture, with the cascade that FER2013 was cut with."""
 
-    def __init__(self) -> None:
-        path = Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"
-        self._cascade = cv2.CascadeClassifier(str(path))
-        if self._cascade.empty():
-            raise DependencyError(f"face cascade {path} is missing or damaged; reinstall opencv-python 4")
+@dataclass(frozen=True, slots=True)
+class Average:
+    """The mean of one class before it is exaggerated."""
 
-    def largest(self, gray: NDArray[np.uint8], smallest_side: int = 48) -> BoundingBox | None:
-        """The largest face in uint8 `[height, width]`, or None."""
-        boxes = self._cascade.detectMultiScale(
-            gray, scaleFactor=1.1, minNeighbors=5, minSize=(smallest_side, smallest_side)
-        )
-        if not len(boxes):
-            return None
-        return BoundingBox(*(int(value) for value in max(boxes, key=lambda box: box[2])))
+    picture: Picture
+    """`[192, 192]`."""
+    faces: int
 
 
 def make_expressions(
@@ -100,80 +89,51 @@ def make_expressions(
         raise ValueError(f"an average of {count} faces may resemble one of them; take {FEWEST} or more")
     cascade = FrontalCascade()
     probabilities = read(training.images)
-    aligned: dict[Emotion, list[Picture]] = {}
+    candidates: dict[Emotion, list[Picture]] = {}
     for label, emotion in enumerate(EMOTIONS):
         labelled = np.flatnonzero(training.labels == label)
-        surest = labelled[np.argsort(-probabilities[labelled, label])][: CANDIDATES * count]
-        aligned[emotion] = [
-            picture for index in surest.tolist() if (picture := _cut(training.images[index], cascade)) is not None
-        ]
-        if len(aligned[emotion]) < FEWEST:
-            raise DatasetError(
-                f'only {len(aligned[emotion])} training faces of "{emotion}" are found by the cascade; '
-                f"{FEWEST} are needed, so take more data"
-            )
-    everyone = _mean([picture for pictures in aligned.values() for picture in pictures])
-    averages: dict[Emotion, Picture] = {}
-    numbers: dict[Emotion, int] = {}
-    for emotion, pictures in aligned.items():
-        averages[emotion], numbers[emotion] = _average(pictures, everyone, count)
-        on_class(emotion, numbers[emotion])
-    middle = np.mean(list(averages.values()), axis=0)
-    return [
-        _least_exaggerated(
-            emotion, averages[emotion] - middle, middle, faces=numbers[emotion], read=read, cascade=cascade
+        surest = labelled[np.argsort(-probabilities[labelled, label])]
+        candidates[emotion] = _cut_first(training.images[surest], cascade, POOLS[0] * count)
+        _require(len(candidates[emotion]), emotion)
+    everyone = _mean([picture for pictures in candidates.values() for picture in pictures])
+    averages: dict[Emotion, Average] = {}
+    for emotion, pictures in candidates.items():
+        averages[emotion] = _average(pictures, everyone, count)
+        _require(averages[emotion].faces, emotion)
+        on_class(emotion, averages[emotion].faces)
+    middle = np.mean([average.picture for average in averages.values()], axis=0)
+    made: list[Expression] = []
+    for emotion, pictures in candidates.items():
+        best = _least_exaggerated(emotion, averages[emotion], middle, read, cascade)
+        for factor in POOLS[1:]:
+            if best.is_sure:
+                break
+            surer = _average(pictures[: factor * count], everyone, count)
+            if surer.faces < FEWEST:
+                break
+            best = max(best, _least_exaggerated(emotion, surer, middle, read, cascade), key=_quality)
+        made.append(best)
+    return made
+
+
+def _require(faces: int, emotion: Emotion) -> None:
+    if faces < FEWEST:
+        raise DatasetError(
+            f'only {faces} training faces of "{emotion}" are found by the cascade and can be aligned; '
+            f"{FEWEST} are needed, so take more data"
         )
-        for emotion in EMOTIONS
-    ]
 
 
-def scene(
-    picture: NDArray[np.uint8], side: int, x: int, y: int, *, width: int = 640, height: int = 480
-) -> NDArray[np.uint8]:
-    """Paste a picture with a soft elliptical edge on a plain gray background.
-
-    Args:
-        picture: uint8 `[192, 192]`.
-        side: the pasted size in pixels.
-        x: left edge in the scene.
-        y: top edge in the scene.
-        width: of the scene.
-        height: of the scene.
-
-    Returns:
-        uint8 `[height, width]`.
-    """
-    canvas = np.full((height, width), MEAN_GRAY, np.float32)
-    face = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA if side < SIDE else cv2.INTER_CUBIC)
-    mask = soft_ellipse(side)
-    area = canvas[y : y + side, x : x + side]
-    area += (face.astype(np.float32) - area) * mask
-    return np.rint(canvas).astype(np.uint8)
-
-
-def soft_ellipse(side: int) -> Picture:
-    """Mask `[side, side]`, 1 inside an upright ellipse that fills the square and 0 outside, soft between."""
-    axis = (np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1
-    radius = np.sqrt((axis[None, :] / 0.94) ** 2 + axis[:, None] ** 2)
-    return np.asarray(np.clip((1.0 - radius) / 0.12, 0, 1), np.float32)
-
-
-def check(picture: NDArray[np.uint8], read: Read, cascade: FrontalCascade) -> tuple[float, NDArray[np.floating[Any]]]:
-    """Look for a picture in scenes of several sizes and places, and read it there.
-
-    Returns:
-        The share of scenes in which the cascade finds it, and the probabilities `[found, 7]`.
-    """
-    sides = range(120, 241, 12)
-    crops: list[NDArray[np.uint8]] = []
-    for number, side in enumerate(sides):
-        gray = scene(picture, side, 150 + 7 * number, 100 + 3 * number)
-        box = cascade.largest(gray)
-        if box is not None:
-            crops.append(crop_face(gray, box))
-    if not crops:
-        return 0.0, np.zeros((0, len(EMOTIONS)))
-    return len(crops) / len(sides), read(np.stack(crops))
+def _cut_first(images: NDArray[np.uint8], cascade: FrontalCascade, count: int) -> list[Picture]:
+    """The first `count` faces that the cascade finds, cut."""
+    pictures: list[Picture] = []
+    for image in images:
+        picture = _cut(image, cascade)
+        if picture is not None:
+            pictures.append(picture)
+        if len(pictures) == count:
+            break
+    return pictures
 
 
 def _cut(image: NDArray[np.uint8], cascade: FrontalCascade) -> Picture | None:
@@ -202,8 +162,8 @@ def _mean(pictures: list[Picture]) -> Picture:
     return np.asarray((mean + mean[:, ::-1]) / 2, np.float32)
 
 
-def _average(pictures: list[Picture], start: Picture, count: int) -> tuple[Picture, int]:
-    """Align to the mean of all, then to their own mean, keep the `count` that fit best; `[192, 192]` and how many."""
+def _average(pictures: list[Picture], start: Picture, count: int) -> Average:
+    """Align to the mean of all, then to their own mean, and keep the `count` that fit best."""
     target = start
     fitting: list[tuple[float, Picture]] = []
     for _ in range(ROUNDS):
@@ -211,7 +171,7 @@ def _average(pictures: list[Picture], start: Picture, count: int) -> tuple[Pictu
         fitting = sorted(fitting, key=lambda fit: -fit[0])[:count]
         target = _even(_mean([picture for _, picture in fitting]))
     large = [cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) for _, picture in fitting]
-    return _even(_mean([np.asarray(picture, np.float32) for picture in large])), len(fitting)
+    return Average(_even(_mean([np.asarray(picture, np.float32) for picture in large])), len(fitting))
 
 
 def _align(picture: Picture, target: Picture) -> tuple[float, Picture] | None:
@@ -231,21 +191,24 @@ def _align(picture: Picture, target: Picture) -> tuple[float, Picture] | None:
 
 
 def _least_exaggerated(
-    emotion: Emotion, direction: Picture, middle: Picture, *, faces: int, read: Read, cascade: FrontalCascade
+    emotion: Emotion, average: Average, middle: Picture, read: Read, cascade: FrontalCascade
 ) -> Expression:
     """The mildest picture that is always found and read surely; failing that, the one that is read best."""
     label = EMOTIONS.index(emotion)
     tried: list[Expression] = []
     for exaggeration in EXAGGERATIONS:
-        picture = _sharpen(_even(middle + (1 + exaggeration) * direction))
+        picture = _sharpen(_even(average.picture + exaggeration * (average.picture - middle)))
         image = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
         found, probabilities = check(image, read, cascade)
         lowest = float(probabilities[:, label].min(initial=1.0)) if len(probabilities) else 0.0
-        tried.append(Expression(emotion, image, faces, exaggeration, found, lowest))
-        if found == 1.0 and lowest >= SURE:
-            break
-    # The last one ended the search because it is good enough; it is then also the best.
-    return max(tried, key=lambda expression: (expression.found, expression.lowest))
+        tried.append(Expression(emotion, image, average.faces, exaggeration, found, lowest))
+        if tried[-1].is_sure:
+            return tried[-1]
+    return max(tried, key=_quality)
+
+
+def _quality(expression: Expression) -> tuple[float, float]:
+    return expression.found, expression.lowest
 
 
 def _sharpen(picture: Picture) -> Picture:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vire_edge.errors import TrainingError
 from vire_edge.training.augment import NONE, PUBLISHED, Augmentation
@@ -52,22 +52,20 @@ PAPER_2: dict[str, Recipe] = {
 
 DEFAULT: dict[str, Recipe] = {
     "cnn": Recipe(
-        learning_rate=0.0012,
-        batch_size=64,
-        epochs=55,
+        learning_rate=0.0015,
+        batch_size=128,
+        epochs=90,
         initializer="he_normal",
-        # Milder than the published amounts, which this network underfits: five epochs after 45 with a dropout of
-        # 0.15 ended at a held-out loss of 1.135 (58.1 % right), with these amounts and none at 1.122 (58.2 %).
-        dropout=0.1,
-        augmentation=Augmentation(
-            rotation_degrees=8, shift=0.06, shear=0.05, zoom=0.08, flip=True, contrast=0.15, brightness=0.05
-        ),
+        # The published 0.25 learns slowly; 0.1 with milder augmentation, in batches of 64, learnt its images better
+        # (63 % right in epoch 47, not 57 %) and held-out ones worse (loss 1.158, not 1.141).
+        dropout=0.15,
+        augmentation=replace(PUBLISHED, contrast=0.2, brightness=0.08),
         cosine=True,
-        weight_decay=0.05,
+        weight_decay=0.02,
         label_smoothing=0.05,
         # "disgust" is 1.5 % of the images; all alike, the publication's network read none of it.
         class_weight_power=0.5,
-        averaging=0.999,
+        averaging=0.998,
         clean=True,
         held_out=0.06,
         keep_best=True,
