@@ -327,7 +327,7 @@ def test_a_camera_that_is_away_for_too_long_is_an_alert_and_its_return_ends_it()
     home.cameras(10, hall=CameraStatus.ONLINE)
     home.cameras(100, hall=CameraStatus.RECONNECTING)
     home.cameras(100, hall=CameraStatus.ONLINE)
-    assert home.changes == [(121.0, STARTED), (221.0, ENDED)]
+    assert home.changes == [(121.0, STARTED), (230.0, ENDED)]
 
 
 def test_a_dark_room_counts_in_the_active_hours_only() -> None:
@@ -428,8 +428,56 @@ def test_a_share_is_a_share(steps: list[tuple[bool, float, float]]) -> None:
 
 def test_nothing_can_be_concluded_from_nothing() -> None:
     trigger = Trigger(threshold=0.5, clear_threshold=0.4, hold_seconds=1.0)
-    assert not trigger.update(0.9, interval_seconds=0.5)
-    assert not trigger.update(None, interval_seconds=10.0)
-    assert not trigger.update(0.9, interval_seconds=0.9)
-    assert trigger.update(0.9, interval_seconds=1.0)
-    assert trigger.update(None, interval_seconds=100.0)
+    assert not trigger.update(0.9, interval_seconds=0.5, now=0.0)
+    assert not trigger.update(None, interval_seconds=10.0, now=10.0)
+    assert not trigger.update(0.9, interval_seconds=0.9, now=10.9)
+    assert trigger.update(0.9, interval_seconds=0.1, now=11.0)
+    assert trigger.update(None, interval_seconds=100.0, now=111.0)
+
+
+def test_absence_counts_each_second_once_though_cameras_frames_come_out_of_order() -> None:
+    home = Home(absence(), cameras=("hall", "attic"))
+    fired_at = None
+    for step in range(1, 40_000):
+        home.now = step / 10
+        events = home.engine.observe("hall", (), seen=False, remembered=frozenset(), now=home.instant)
+        home.now -= 0.05
+        events += home.engine.observe("attic", (), seen=False, remembered=frozenset(), now=home.instant)
+        if events and fired_at is None:
+            fired_at = home.now
+    assert fired_at == pytest.approx(3600, abs=1)
+
+
+def test_an_episode_ends_when_the_face_stays_but_cannot_be_judged_any_more() -> None:
+    home = Home(sustained(escalate_after_seconds=600.0))
+    home.show(40, (1, SAD))
+    home.show(1200, (1, SAD), observed=False)
+    assert [change for _, change in home.changes] == [STARTED, ENDED]
+    assert home.events[-1][1].episode.end_reason is EndReason.NOT_OBSERVED
+    assert home.events[-1][0] == pytest.approx(70, abs=0.3)
+
+
+def test_sparse_observations_are_enough_to_clear() -> None:
+    home = Home(spike(escalate_after_seconds=60.0))
+    home.show(5, (1, FEAR))
+    for _ in range(10):
+        home.now += 2.5
+        state = EmotionState(1, HAPPY, 5.0, 0.0)
+        home.record(home.engine.observe("hall", [state], seen=True, remembered=frozenset({1}), now=home.instant))
+    assert [change for _, change in home.changes] == [STARTED, ENDED]
+    assert home.events[-1][0] == pytest.approx(12.5, abs=0.1)
+
+
+def test_only_time_that_speaks_for_the_episode_escalates_it() -> None:
+    home = Home(camera_rule(hold_seconds=600.0, escalate_after_seconds=300.0))
+    home.cameras(610, hall=CameraStatus.RECONNECTING)
+    home.cameras(1000, hall=CameraStatus.ONLINE)
+    assert [change for _, change in home.changes] == [STARTED, ENDED]
+
+
+def test_a_camera_that_only_flickers_back_is_still_away() -> None:
+    home = Home(camera_rule())
+    for _ in range(30):
+        home.cameras(9, hall=CameraStatus.RECONNECTING)
+        home.cameras(1, hall=CameraStatus.ONLINE)
+    assert [change for _, change in home.changes] == [STARTED]

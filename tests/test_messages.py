@@ -198,3 +198,28 @@ def test_a_wrong_command_is_answered_with_what_is_wrong(verb: str, payload: byte
 def test_no_payload_does_more_than_be_refused(verb: str, payload: bytes, retained: bool) -> None:
     with contextlib.suppress(CommandError):
         assert parse_command(verb, payload, retained=retained) is not None
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(st.characters(), max_size=20),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=9), children, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    st.sampled_from(["acknowledge", "pause", "resume", "status", "\ud800"]),
+    st.dictionaries(st.sampled_from(["transaction", "minutes", "alert_id", "\ud800"]), json_values, max_size=3),
+)
+def test_whatever_a_command_holds_its_refusal_can_be_sent(verb: str, arguments: dict[str, object]) -> None:
+    try:
+        parse_command(verb, json.dumps(arguments).encode(), retained=False)
+    except CommandError as error:
+        message = MESSAGES.response("verb", error.transaction, at=AT, error=str(error))
+        assert json.loads(message.payload)["ok"] is False
+
+
+def test_half_a_surrogate_pair_is_no_transaction() -> None:
+    with pytest.raises(CommandError) as caught:
+        parse_command("status", b'{"transaction": "\\ud800"}', retained=False)
+    assert caught.value.transaction is None

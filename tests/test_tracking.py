@@ -24,8 +24,15 @@ def test_a_single_hit_is_nobody() -> None:
     tracker = make_tracker()
     assert tracker.update([face(100)], now=0.0) == []
     assert tracker.update([], now=0.1) == []
-    assert tracker.update([], now=2.0) == []
-    assert tracker.update([face(100)], now=2.1) == []
+    for step in range(2, 12):
+        assert tracker.update([], now=step / 10) == []
+    assert tracker.update([face(100)], now=1.2) == []
+
+
+def test_a_face_is_followed_at_one_frame_in_two_seconds() -> None:
+    tracker = make_tracker()
+    seen = [tracker.update([face(100)], now=2.0 * frame) for frame in range(5)]
+    assert [len(tracks) for tracks in seen] == [0, 1, 1, 1, 1]
 
 
 def test_a_face_that_is_found_again_becomes_a_track_and_keeps_its_id_while_it_moves() -> None:
@@ -81,6 +88,26 @@ def test_a_face_of_quite_another_size_is_not_the_lost_one() -> None:
     for step in range(3):
         tracker.update([face(100, size=160)], now=step / 10)
     assert tracker.update([face(280, size=60)], now=1.0) == []
+
+
+def test_a_passer_by_keeps_the_id_where_somebody_else_was_lost() -> None:
+    tracker = make_tracker()
+    for step in range(3):
+        tracker.update([face(300), face(0)], now=step / 10)
+    ids = set()
+    for step in range(3, 30):
+        (walker,) = tracker.update([face(22 * (step - 2))], now=step / 10)
+        ids.add(walker.track_id)
+    assert ids == {2}
+
+
+def test_somebody_far_away_is_not_the_one_who_left_however_long_ago() -> None:
+    tracker = make_tracker()
+    for step in range(3):
+        tracker.update([face(20)], now=step / 10)
+    tracker.update([face(560, y=300)], now=9.0)
+    (track,) = tracker.update([face(560, y=300)], now=9.1)
+    assert track.track_id == 2
 
 
 def test_reset_forgets_everybody_and_never_reuses_an_id() -> None:

@@ -242,7 +242,7 @@ class AlertRule:
     cooldown_seconds: float
     """After an episode's end, how long further ones are counted instead of announced."""
     escalate_after_seconds: float | None = None
-    """When an episode goes on for this long it becomes `escalate_to`."""
+    """When an episode has gone on for this long, unobserved time left out, it becomes `escalate_to`."""
     escalate_to: Severity = Severity.CRITICAL
     cameras: frozenset[str] = frozenset()
     """Cameras that the rule watches; empty for all."""
@@ -298,6 +298,7 @@ class EndReason(enum.StrEnum):
 
     CLEARED = "cleared"
     OUT_OF_VIEW = "out_of_view"
+    NOT_OBSERVED = "not_observed"
     PAUSED = "paused"
     STOPPED = "stopped"
 

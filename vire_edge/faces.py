@@ -39,6 +39,8 @@ class HaarFaceDetector:
             One detection for each face, boxes in pixels of `gray`, the largest first.
         """
         scale = min(1.0, self._config.search_width / gray.shape[1])
+        if min(gray.shape) * scale < self._config.min_size_pixels:
+            return []  # no face fits in
         searched = gray if scale == 1.0 else cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         found = [Detection(box) for box in self._search(self._frontal, searched)]
         if self._profile is not None:

@@ -15,7 +15,12 @@ from dataclasses import dataclass, replace
 from vire_edge.domain import BoundingBox, Detection, Track
 
 FORGET_UNCONFIRMED_SECONDS = 1.0
-"""A hit that is not repeated within this time was no face."""
+FORGET_UNCONFIRMED_FRAMES = 3
+"""A hit that is not repeated within this time and in this many frames was no face."""
+RECENT_FRAMES = 2
+"""A track that was seen this many frames ago still goes before one that has been lost for longer."""
+MAX_REACH = 3.0
+"""A face that reappears farther away than this, in face widths, is not taken for the lost one however long it was."""
 
 
 @dataclass(slots=True)
@@ -25,6 +30,7 @@ class _Candidate:
     track: Track
     hits: int
     confirmed: bool
+    missed_frames: int = 0
 
 
 class Tracker:
@@ -35,7 +41,8 @@ class Tracker:
         min_hits: detections that confirm a track.
         min_iou: overlap with the last box that makes a detection the same face.
         remember_seconds: for how long a lost face may be taken up again.
-        max_distance: how far it may then be, in face widths, for each second that it was lost; at least once.
+        max_distance: how far it may then be, in face widths, for each second that it was lost; at least once,
+            at most `MAX_REACH`.
     """
 
     def __init__(
@@ -62,8 +69,13 @@ class Tracker:
         self._forget(now)
         open_detections = list(detections)
         waiting = list(self._candidates)
-        for candidate, detection in self._overlapping(waiting, open_detections):
-            self._follow(candidate, detection, now, waiting, open_detections)
+        for candidate in waiting:
+            candidate.missed_frames += 1
+        # Whoever was just here goes first: the place where somebody was lost must not draw in a passer-by.
+        recent = [candidate for candidate in waiting if candidate.missed_frames <= RECENT_FRAMES]
+        for group in (recent, waiting):
+            for candidate, detection in self._overlapping(group, open_detections):
+                self._follow(candidate, detection, now, waiting, open_detections)
         for candidate, detection in self._reappeared(waiting, open_detections, now):
             self._follow(candidate, detection, now, waiting, open_detections)
         for detection in open_detections:
@@ -84,13 +96,13 @@ class Tracker:
         self._candidates.clear()
 
     def _overlapping(
-        self, waiting: Iterable[_Candidate], detections: Iterable[Detection]
+        self, candidates: Iterable[_Candidate], detections: Iterable[Detection]
     ) -> list[tuple[_Candidate, Detection]]:
         """Pairs whose boxes overlap, the best first, each face once."""
         pairs = sorted(
             (
                 (overlap, index, candidate, detection)
-                for index, (candidate, detection) in enumerate(itertools.product(waiting, detections))
+                for index, (candidate, detection) in enumerate(itertools.product(candidates, detections))
                 if (overlap := candidate.track.box.iou(detection.box)) > 0 and overlap >= self._min_iou
             ),
             key=lambda pair: (-pair[0], pair[1]),
@@ -119,7 +131,8 @@ class Tracker:
 
     def _within_reach(self, track: Track, box: BoundingBox, now: float) -> bool:
         (x, y), (other_x, other_y) = track.box.center, box.center
-        allowed = self._max_distance * max(1.0, now - track.last_seen) * max(track.box.width, box.width)
+        reach = min(MAX_REACH, self._max_distance * max(1.0, now - track.last_seen))
+        allowed = reach * max(track.box.width, box.width)
         similar_size = 0.5 <= box.width / track.box.width <= 2.0
         return similar_size and math.hypot(x - other_x, y - other_y) <= allowed
 
@@ -135,6 +148,7 @@ class Tracker:
         detections.remove(detection)
         candidate.track = replace(candidate.track, box=detection.box, view=detection.view, last_seen=now)
         candidate.hits += 1
+        candidate.missed_frames = 0
         self._confirm(candidate)
 
     def _confirm(self, candidate: _Candidate) -> _Candidate:
@@ -144,9 +158,10 @@ class Tracker:
         return candidate
 
     def _forget(self, now: float) -> None:
-        self._candidates = [
-            candidate
-            for candidate in self._candidates
-            if now - candidate.track.last_seen
-            <= (self._remember_seconds if candidate.confirmed else FORGET_UNCONFIRMED_SECONDS)
-        ]
+        self._candidates = [candidate for candidate in self._candidates if not self._is_forgotten(candidate, now)]
+
+    def _is_forgotten(self, candidate: _Candidate, now: float) -> bool:
+        lost_seconds = now - candidate.track.last_seen
+        if candidate.confirmed:
+            return lost_seconds > self._remember_seconds
+        return lost_seconds > FORGET_UNCONFIRMED_SECONDS and candidate.missed_frames >= FORGET_UNCONFIRMED_FRAMES

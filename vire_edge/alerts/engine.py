@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 
 from vire_edge.alerts.episodes import EpisodeKeeper, Firing
@@ -32,17 +32,24 @@ def _trigger(rule: AlertRule) -> Trigger:
     return Trigger(threshold=rule.threshold, clear_threshold=rule.clear_threshold, hold_seconds=rule.hold_seconds)
 
 
+UNOBSERVED_SECONDS = 30.0
+"""A face that fired and then could not be judged for this long speaks for nothing any more."""
+RECOVERY_SECONDS = 10.0
+"""A camera that comes back for less than this, as with a loose cable, has not come back."""
+
+
 @dataclass(slots=True)
 class _Subject:
     """One face under one rule."""
 
     trigger: Trigger
     window: ShareWindow | None
+    last_judged: float
     firing: Firing = field(default_factory=lambda: Firing(0.0))
 
 
 class _FaceRule:
-    """A sustained or spike rule on one camera: a trigger for each face, so that two people never add up."""
+    """A sustained or spike rule on one camera: a trigger for each face, so that two people never add up to one."""
 
     def __init__(self, rule: SustainedRule | SpikeRule, keeper: EpisodeKeeper) -> None:
         self._rule = rule
@@ -53,31 +60,54 @@ class _FaceRule:
         self, states: Sequence[EmotionState], remembered: frozenset[int], now: Instant, gone: EndReason
     ) -> list[EpisodeEvent]:
         vanished = [self._subjects.pop(track_id) for track_id in list(self._subjects) if track_id not in remembered]
-        someone_left_while_firing = any(subject.trigger.firing for subject in vanished)
+        reason = gone if any(subject.trigger.firing for subject in vanished) else EndReason.CLEARED
+        for subject in self._subjects.values():
+            subject.firing = replace(subject.firing, interval_seconds=0.0)
+            if subject.trigger.firing and now.monotonic - subject.last_judged > UNOBSERVED_SECONDS:
+                subject.trigger = _trigger(self._rule)
+                reason = EndReason.NOT_OBSERVED
         for state in states:
-            self._judge(state, now)
+            self._judge(state, now.monotonic)
         firing = [subject.firing for subject in self._subjects.values() if subject.trigger.firing]
-        reason = gone if someone_left_while_firing else EndReason.CLEARED
         if not firing:
             return self.keeper.update(None, now=now, end_reason=reason)
         strongest = max(firing, key=lambda one: one.level)
-        everybody = tuple(sorted(track_id for one in firing for track_id in one.track_ids))
-        return self.keeper.update(Firing(strongest.level, strongest.evidence, everybody), now=now)
+        together = replace(
+            strongest,
+            track_ids=tuple(sorted(track_id for one in firing for track_id in one.track_ids)),
+            interval_seconds=max(one.interval_seconds for one in firing),
+        )
+        return self.keeper.update(together, now=now)
 
-    def _judge(self, state: EmotionState, now: Instant) -> None:
+    def _judge(self, state: EmotionState, now: float) -> None:
         subject = self._subjects.get(state.track_id)
         if subject is None:
             window = ShareWindow(self._rule.window_seconds) if isinstance(self._rule, SustainedRule) else None
-            subject = self._subjects[state.track_id] = _Subject(_trigger(self._rule), window)
+            subject = self._subjects[state.track_id] = _Subject(_trigger(self._rule), window, now)
+        subject.last_judged = now
         score = state.scores.share(self._rule.emotions)
         level: float | None = score
         if isinstance(self._rule, SustainedRule) and subject.window is not None:
             shown = score >= self._rule.score
-            subject.window.add(shown=shown, interval_seconds=state.interval_seconds, now=now.monotonic)
+            subject.window.add(shown=shown, interval_seconds=state.interval_seconds, now=now)
             level = subject.window.share(min_observed_seconds=self._rule.min_observed_seconds)
-        subject.trigger.update(level, interval_seconds=state.interval_seconds or None)
+        subject.trigger.update(level, interval_seconds=state.interval_seconds or None, now=now)
         evidence = {emotion.value: state.scores[emotion] for emotion in sorted(self._rule.emotions)}
-        subject.firing = Firing(0.0 if level is None else level, evidence, (state.track_id,))
+        interval = state.interval_seconds if subject.trigger.still_holds(level) else 0.0
+        subject.firing = Firing(level or 0.0, evidence, (state.track_id,), interval)
+
+
+class _Stopwatch:
+    """Time between two looks; several cameras' frames need not come in the order of their times."""
+
+    def __init__(self) -> None:
+        self._latest: float | None = None
+
+    def lap(self, now: float) -> float:
+        """Return the seconds since the latest moment so far; 0 for an earlier one."""
+        elapsed = 0.0 if self._latest is None else max(0.0, now - self._latest)
+        self._latest = now if self._latest is None else max(now, self._latest)
+        return elapsed
 
 
 class _AbsenceRule:
@@ -87,20 +117,21 @@ class _AbsenceRule:
         self.rule = rule
         self.keeper = keeper
         self._trigger = _trigger(rule)
+        self._stopwatch = _Stopwatch()
         self._absent_seconds = 0.0
-        self._last: float | None = None
 
     def update(self, *, seen: bool, watching: bool, active: bool, now: Instant) -> list[EpisodeEvent]:
-        elapsed = 0.0 if self._last is None else max(0.0, now.monotonic - self._last)
-        self._last = now.monotonic
+        elapsed = self._stopwatch.lap(now.monotonic)
         if seen:
             self._absent_seconds = 0.0
         elif watching and active:
             self._absent_seconds += elapsed
         level = min(1.0, self._absent_seconds / self.rule.absent_seconds)
-        fires = self._trigger.update(level, interval_seconds=elapsed)
+        if not self._trigger.update(level, interval_seconds=elapsed, now=now.monotonic):
+            return self.keeper.update(None, now=now)
+        interval = elapsed if self._trigger.still_holds(level) else 0.0
         evidence = {ABSENT_SECONDS: self._absent_seconds}
-        return self.keeper.update(Firing(level, evidence) if fires else None, now=now)
+        return self.keeper.update(Firing(level, evidence, interval_seconds=interval), now=now)
 
 
 class _CameraRule:
@@ -110,22 +141,26 @@ class _CameraRule:
         self._rule = rule
         self.keeper = keeper
         self._trigger = _trigger(rule)
-        self._last: float | None = None
-        self._bad_seconds = 0.0
+        self._stopwatch = _Stopwatch()
+        self._trouble_seconds = 0.0
+        self._good_seconds = RECOVERY_SECONDS
 
     def update(
         self, status: CameraStatus, *, active: Callable[[ActiveHours], bool], now: Instant
     ) -> list[EpisodeEvent]:
-        elapsed = 0.0 if self._last is None else max(0.0, now.monotonic - self._last)
-        self._last = now.monotonic
+        elapsed = self._stopwatch.lap(now.monotonic)
         hours = self._rule.active_hours
         bad = status in self._rule.statuses and (hours is None or active(hours))
-        self._bad_seconds = self._bad_seconds + elapsed if bad else 0.0
+        self._good_seconds = 0.0 if bad else self._good_seconds + elapsed
+        in_trouble = bad or self._good_seconds < RECOVERY_SECONDS
+        self._trouble_seconds = self._trouble_seconds + elapsed if in_trouble else 0.0
         if status is CameraStatus.DISABLED:  # on purpose: over at once, without a hold
-            self._trigger = _trigger(self._rule)
+            self._trigger, self._good_seconds = _trigger(self._rule), RECOVERY_SECONDS
             return self.keeper.update(None, now=now, end_reason=EndReason.PAUSED)
-        fires = self._trigger.update(float(bad), interval_seconds=elapsed)
-        return self.keeper.update(Firing(1.0, {TROUBLE_SECONDS: self._bad_seconds}) if fires else None, now=now)
+        if not self._trigger.update(float(in_trouble), interval_seconds=elapsed, now=now.monotonic):
+            return self.keeper.update(None, now=now)
+        firing = Firing(1.0, {TROUBLE_SECONDS: self._trouble_seconds}, interval_seconds=elapsed if bad else 0.0)
+        return self.keeper.update(firing, now=now)
 
 
 class AlertEngine:

@@ -15,6 +15,8 @@ class Firing:
     level: float
     evidence: Mapping[str, float] = field(default_factory=dict)
     track_ids: tuple[int, ...] = ()
+    interval_seconds: float = 0.0
+    """How much observed time speaks for the episode since the last update; what counts towards an escalation."""
 
 
 class EpisodeKeeper:
@@ -30,7 +32,8 @@ class EpisodeKeeper:
         self._rule = rule
         self._camera = camera
         self._new_id = new_id
-        self._firing_since: Instant | None = None
+        self._firing_seconds: float | None = None
+        """For how long the rule has fired, unobserved time left out; None while it does not."""
         self._quiet_until = float("-inf")
         self._last_severity = Severity.INFO
         self._coalesced = 0
@@ -42,9 +45,10 @@ class EpisodeKeeper:
         """Take in whether the rule fires now; `end_reason` says why if it has stopped."""
         if firing is None:
             return self._stop_firing(now, end_reason)
-        if self._firing_since is None:
-            self._firing_since = now
-        severity = self._severity(now)
+        self._firing_seconds = (self._firing_seconds or 0.0) + firing.interval_seconds
+        after = self._rule.escalate_after_seconds
+        escalates = after is not None and self._firing_seconds >= after
+        severity = self._rule.escalate_to if escalates else self._rule.severity
         if self.episode is None:
             passes = now.monotonic >= self._quiet_until or severity.rank > self._last_severity.rank
             return [self._start(firing, severity, now)] if passes else []
@@ -67,13 +71,6 @@ class EpisodeKeeper:
         if self.episode is not None and self.episode.acknowledged_at is None:
             self.episode = replace(self.episode, acknowledged_at=now.utc)
 
-    def _severity(self, now: Instant) -> Severity:
-        after = self._rule.escalate_after_seconds
-        since = self._firing_since
-        if after is not None and since is not None and now.monotonic - since.monotonic >= after:
-            return self._rule.escalate_to
-        return self._rule.severity
-
     def _start(self, firing: Firing, severity: Severity, now: Instant) -> EpisodeEvent:
         self.episode = Episode(
             alert_id=self._new_id(),
@@ -90,7 +87,7 @@ class EpisodeKeeper:
         return EpisodeEvent(EpisodeChange.STARTED, self.episode, now)
 
     def _stop_firing(self, now: Instant, reason: EndReason) -> list[EpisodeEvent]:
-        was_firing, self._firing_since = self._firing_since is not None, None
+        was_firing, self._firing_seconds = self._firing_seconds is not None, None
         if self.episode is None:
             self._coalesced += was_firing
             return []

@@ -6,7 +6,8 @@ from __future__ import annotations
 class Trigger:
     """Fires once the level was at `threshold` for `hold_seconds`, until it was under `clear_threshold` as long.
 
-    Only observed time counts: a subject that is not seen neither comes nearer to firing nor to clearing.
+    To fire takes observed time without a gap; to clear takes any observations, however sparse: an
+    episode needs evidence, its end only the lack of it.
     """
 
     def __init__(self, *, threshold: float, clear_threshold: float, hold_seconds: float) -> None:
@@ -14,31 +15,48 @@ class Trigger:
         self._clear_threshold = clear_threshold
         self._hold_seconds = hold_seconds
         self._held_seconds: float | None = None
-        """For how long the level has been on the other side; None when it is not."""
+        """For how long the level has been at the threshold; None while it is not."""
+        self._clear_since: float | None = None
+        """Since when the level has been under the clear threshold, monotonic seconds; None while it is not."""
         self.firing = False
 
-    def update(self, level: float | None, *, interval_seconds: float | None) -> bool:
+    def update(self, level: float | None, *, interval_seconds: float | None, now: float) -> bool:
         """Take in a level.
 
         Args:
             level: the rule's measure, 0..1; None when nothing can be concluded, which changes nothing.
             interval_seconds: the observed time since the last level; None after a gap, which breaks a hold.
+            now: monotonic seconds.
 
         Returns:
             Whether the trigger fires now.
         """
         if level is None:
-            self._held_seconds = None
             return self.firing
-        beyond = level < self._clear_threshold if self.firing else level >= self._threshold
-        if not beyond:
-            self._held_seconds = None
-        elif self._held_seconds is None or interval_seconds is None:
-            self._held_seconds = 0.0
+        if self.firing:
+            self._clear(level, now)
         else:
-            self._held_seconds += interval_seconds
-        # Tolerates the rounding of many small intervals.
-        if self._held_seconds is not None and self._held_seconds >= self._hold_seconds - 1e-6:
-            self.firing = not self.firing
-            self._held_seconds = None
+            self._rise(level, interval_seconds)
         return self.firing
+
+    def still_holds(self, level: float | None) -> bool:
+        """Whether `level` speaks for the episode that is open."""
+        return self.firing and level is not None and level >= self._clear_threshold
+
+    def _rise(self, level: float, interval_seconds: float | None) -> None:
+        if level < self._threshold:
+            self._held_seconds = None
+            return
+        gap = self._held_seconds is None or interval_seconds is None
+        self._held_seconds = 0.0 if gap else (self._held_seconds or 0.0) + (interval_seconds or 0.0)
+        if self._held_seconds >= self._hold_seconds - 1e-6:  # tolerates the rounding of many small intervals
+            self.firing, self._held_seconds = True, None
+
+    def _clear(self, level: float, now: float) -> None:
+        if level >= self._clear_threshold:
+            self._clear_since = None
+            return
+        if self._clear_since is None:
+            self._clear_since = now
+        if now - self._clear_since >= self._hold_seconds - 1e-6:
+            self.firing, self._clear_since = False, None

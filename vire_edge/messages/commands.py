@@ -70,7 +70,7 @@ def parse_command(verb: str, payload: bytes, *, retained: bool) -> Command:
     if retained:
         raise CommandError("retained commands are refused: they would be carried out again at each start")
     if verb not in COMMANDS:
-        raise CommandError(f"there is no command {verb[:32]!r}; there is {', '.join(COMMANDS)}")
+        raise CommandError(f"there is no command {verb[:32]!a}; there is {', '.join(COMMANDS)}")
     if len(payload) > MAX_COMMAND_BYTES:
         raise CommandError(f"a command has at most {MAX_COMMAND_BYTES} bytes, got {len(payload)}")
     try:
@@ -79,11 +79,17 @@ def parse_command(verb: str, payload: bytes, *, retained: bool) -> Command:
         raise CommandError("the payload is no JSON; send an object such as {}") from None
     if not isinstance(arguments, dict):
         raise CommandError("the payload is no JSON object; send one such as {}")
-    transaction = arguments.get("transaction")
-    transaction = transaction[:128] if isinstance(transaction, str) else None
     try:
         return COMMANDS[verb].model_validate(arguments)
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in detail["loc"])[:64]
-        raise CommandError(f"{key}: {detail['msg'].lower()}", transaction) from None
+        key = ".".join(str(part) for part in detail["loc"])[:64].encode(errors="replace").decode()
+        raise CommandError(f"{key}: {detail['msg'].lower()}", _transaction(arguments)) from None
+
+
+def _transaction(arguments: dict[str, Any]) -> str | None:
+    """The transaction of a refused command, if it can go back over the wire at all."""
+    try:
+        return Command.model_validate({"transaction": arguments.get("transaction")}).transaction
+    except ValidationError:
+        return None
