@@ -82,7 +82,7 @@ def test_rules_arrive_in_the_domain_as_they_were_written(config_file: Path) -> N
         ('[[alerts]]\nkind = "camera"\nname = "a"\nescalate_after_seconds = 9\nseverity = "critical"',
          "escalate_to must be above the severity critical"),
         ('[[alerts]]\nkind = "sustained"\nname = "a"\nemotions = ["sad"]\nwindow_seconds = 10',
-         "min_observed_seconds must be at most window_seconds (10.0), got 20.0"),
+         "min_observed_seconds must be at most 90% of window_seconds (10.0), got 20.0"),
         ('cameras = [{name = "a"}, {name = "a"}]', "cameras: the name 'a' is used twice"),
         ('[[cameras]]\nname = "A b"', "cameras[0].name must be 1 to 64 lower-case letters"),
         ("[[cameras]]\nfps = inf", "cameras[0].fps: input should be a finite number"),
@@ -91,6 +91,11 @@ def test_rules_arrive_in_the_domain_as_they_were_written(config_file: Path) -> N
         ('[mqtt]\npassword = "a"', "mqtt: a password needs a username"),
         ('[mqtt]\nusername = "u"\npassword = "a"\npassword_file = "b"', "give password or password_file, not both"),
         ('[mqtt.tls]\ncert_file = "a"', "mqtt.tls: cert_file and key_file belong together"),
+        ('[[alerts]]\nkind = "spike"\nname = "a"\nemotions = ["sad"]\nclear_score = 0',
+         "alerts[0].clear_score must be above 0.0, got 0"),
+        ("[[cameras]]\nfps = 0.5", "cameras[0].fps must be at least 1.0, got 0.5"),
+        ('[broker]\nhost = "0.0.0.0"\nusername = "u"\npassword = ""', "broker.password: "),
+        ('[mqtt]\nhost = "mqtt://u:hunter2@h"', "mqtt.host must be the name or address alone"),
         ("[mqtt", "is not valid TOML"),
     ],
 )  # fmt: skip
@@ -106,8 +111,14 @@ def test_a_mistake_is_named_with_its_value_and_remedy(config_file: Path, toml: s
 def test_a_wrong_variable_is_named_as_a_variable() -> None:
     with pytest.raises(ConfigError, match="VIRE_EDGE_MQTT__HOTS is not a setting; did you mean 'host'"):
         load_config(environ={"VIRE_EDGE_MQTT__HOTS": "x"})
-    with pytest.raises(ConfigError, match="VIRE_EDGE_CAMERAS starts like a JSON list"):
+    with pytest.raises(
+        ConfigError, match=r"VIRE_EDGE_CAMERAS must be a JSON list or table: Expecting .* at character 2"
+    ):
         load_config(environ={"VIRE_EDGE_CAMERAS": "[{"})
+    with pytest.raises(
+        ConfigError, match=r"VIRE_EDGE_MQTT__HOST__X: there is no table 'host'.*VIRE_EDGE_MQTT__HOST as"
+    ):
+        load_config(environ={"VIRE_EDGE_MQTT__HOST": "a", "VIRE_EDGE_MQTT__HOST__X": "b"})
     with pytest.raises(ConfigError, match="VIRE_EDGE_MQTT__PORT must be at most 65535, got '99999'"):
         load_config(environ={"VIRE_EDGE_MQTT__PORT": "99999"})
 
@@ -143,11 +154,40 @@ def test_passwords_come_from_a_file_or_systemd_and_never_show(tmp_path: Path, co
     assert config.mqtt.password.get_secret_value() == "from-systemd"
 
 
+def test_a_credential_is_enough_for_the_embedded_broker_and_an_explicit_password_goes_before_it(
+    tmp_path: Path, config_file: Path
+) -> None:
+    (tmp_path / "broker_password").write_text("from-systemd")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    config_file.write_text('[broker]\nhost = "0.0.0.0"\nusername = "u"\n')
+    broker = load_config(config_file, environ=environ).broker
+    assert broker.password is not None
+    assert broker.password.get_secret_value() == "from-systemd"
+    broker = load_config(config_file, environ=environ | {"VIRE_EDGE_BROKER__PASSWORD": "[explicit"}).broker
+    assert broker.password is not None
+    assert broker.password.get_secret_value() == "[explicit"
+
+
+def test_no_mistake_repeats_a_password(config_file: Path) -> None:
+    config_file.write_text('[mqtt]\nhost = "mqtt://u:hunter2@h"\n[[cameras]]\nwidth = "rtsp://admin:hunter2@cam"\n')
+    with pytest.raises(ConfigError) as in_file:
+        load_config(config_file, environ={})
+    with pytest.raises(ConfigError) as in_environment:
+        load_config(environ={"VIRE_EDGE_CAMERAS": '[{"source":"rtsp://admin:hunter2@cam/x",}]'})
+    assert "hunter2" not in str(in_file.value) + str(in_environment.value)
+
+
 def test_a_password_of_the_wrong_type_is_not_repeated(config_file: Path) -> None:
     config_file.write_text('[mqtt]\nusername = "u"\npassword = 12345678\n')
     with pytest.raises(ConfigError) as caught:
         load_config(config_file, environ={})
     assert "12345678" not in str(caught.value)
+
+
+def test_a_password_file_whose_name_cannot_be_one_is_named(config_file: Path) -> None:
+    config_file.write_text('[mqtt]\nusername = "u"\npassword_file = "a\\u0000b"\n')
+    with pytest.raises(ConfigError, match=r"mqtt\.password_file: .* is no text file in UTF-8"):
+        load_config(config_file, environ={})
 
 
 def test_a_missing_password_file_is_named(config_file: Path) -> None:

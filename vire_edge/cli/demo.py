@@ -65,7 +65,7 @@ def demo(
         float | None, typer.Option(min=5, metavar="SECONDS", help="End after this time instead of with the play.")
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", help="Save the live view as a picture when the first alert has come.")
+        Path | None, typer.Option(metavar="FILE.svg", help="Save the live view as a picture at the first alert.")
     ] = None,
 ) -> None:
     """Show it all on one box: faces, smoothed emotions, and alerts as they come back through MQTT.

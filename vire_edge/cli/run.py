@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from typing import Annotated
 
 import typer
@@ -26,11 +28,12 @@ def run(
     follow it with "vire-edge watch" in a second terminal.
     """
     from vire_edge.cli.logs import configure_logs
-    from vire_edge.config import CameraConfig, load_config
+    from vire_edge.config import load_config
     from vire_edge.daemon import run_service
 
-    settings = load_config(config)
+    environment = dict(os.environ)
     if source is not None:
-        settings = settings.model_copy(update={"cameras": [CameraConfig(source=source)]})
+        environment["VIRE_EDGE_CAMERAS"] = json.dumps([{"source": source}])
+    settings = load_config(config, environ=environment)
     configure_logs(settings.log)
     run_service(settings)

@@ -20,6 +20,8 @@ Name = Annotated[str, AfterValidator(_check_name)]
 """A name that can stand in an MQTT topic."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Threshold = Annotated[float, Field(gt=0, le=1)]
+"""Above 0: a level that everything reaches would fire for ever."""
 Seconds = Annotated[float, Field(ge=0, le=604_800)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=604_800)]
 

@@ -8,12 +8,12 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from vire_edge.config.settings import Config
+from vire_edge.config.settings import Config, redact_source
 from vire_edge.errors import ConfigError
 
 DEFAULT_PATH = Path("/etc/vire-edge/config.toml")
@@ -49,17 +49,18 @@ def load_config(path: Path | None = None, *, environ: Mapping[str, str] | None =
         ConfigError: the file is missing, unreadable or no TOML, or a key or value is wrong.
     """
     environ = os.environ if environ is None else environ
-    if path is None and DEFAULT_PATH.exists():
+    if path is None and _may_exist(DEFAULT_PATH):
         path = DEFAULT_PATH
     values = {} if path is None else _read_toml(path)
     variables = _lay_over(values, environ)
+    _add_credentials(values, environ)
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
         lines = [_describe(detail, variables, values) for detail in error.errors(include_url=False)]
         where = "the environment" if path is None else f"configuration {path}"
         raise ConfigError(f"{where}: " + "; ".join(dict.fromkeys(lines))) from None
-    return _with_secrets(config, environ)
+    return _with_secrets(config)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -78,6 +79,13 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"configuration {path} cannot be read: {reason}") from None
 
 
+def _may_exist(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        return True  # reading it then says so
+
+
 def _lay_over(values: dict[str, Any], environ: Mapping[str, str]) -> dict[tuple[str, ...], str]:
     """Write the environment's settings into `values`; return location → variable."""
     variables: dict[tuple[str, ...], str] = {}
@@ -85,22 +93,43 @@ def _lay_over(values: dict[str, Any], environ: Mapping[str, str]) -> dict[tuple[
         if not variable.startswith(ENV_PREFIX) or variable == ENV_CONFIG:
             continue
         location = tuple(variable.removeprefix(ENV_PREFIX).lower().split("__"))
-        value: Any = text
-        if text.startswith(("[", "{")):
-            try:
-                value = json.loads(text)
-            except (ValueError, RecursionError):
-                raise ConfigError(f"{variable} starts like a JSON list or table and is none: {text!r}") from None
         table = values
-        for key in location[:-1]:
+        for depth, key in enumerate(location[:-1]):
             table = table.setdefault(key, {})
             if not isinstance(table, dict):
-                raise ConfigError(
-                    f"{variable}: {key} is no table; give the whole list as JSON in {ENV_PREFIX}{key.upper()}"
-                )
-        table[location[-1]] = value
+                whole = ENV_PREFIX + "__".join(location[: depth + 1]).upper()
+                raise ConfigError(f"{variable}: there is no table {key!r} to set it in; give {whole} as a whole")
+        table[location[-1]] = _json(variable, text) if _is_container(location) else text
         variables[location] = variable
     return variables
+
+
+def _json(variable: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:  # without the text itself: a camera's URL may hold a password
+        raise ConfigError(f"{variable} must be a JSON list or table: {error.msg} at character {error.pos}") from None
+    except RecursionError:
+        raise ConfigError(f"{variable} must be a JSON list or table: it is nested too deeply") from None
+
+
+def _is_container(location: tuple[str, ...]) -> bool:
+    """Whether a list or a table belongs at `location`."""
+    fields = [
+        model.model_fields[location[-1]] for model in _models(location[:-1]) if location[-1] in model.model_fields
+    ]
+    return any(_models_in(field.annotation) or get_origin(field.annotation) is list for field in fields)
+
+
+def _add_credentials(values: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """Point to systemd's credentials where a login has no password yet (systemd.exec(5), LoadCredential=)."""
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    for section in ("mqtt", "broker") if folder else ():
+        table = values.get(section)
+        credential = Path(str(folder)) / f"{section}_password"
+        needs_one = isinstance(table, dict) and "username" in table and not {"password", "password_file"} & set(table)
+        if isinstance(table, dict) and needs_one and credential.exists():
+            table["password_file"] = str(credential)
 
 
 def _describe(detail: ErrorDetails, variables: Mapping[tuple[str, ...], str], values: dict[str, Any]) -> str:
@@ -108,6 +137,8 @@ def _describe(detail: ErrorDetails, variables: Mapping[tuple[str, ...], str], va
     location = _without_tags(detail["loc"], values)
     key = variables.get(tuple(str(part) for part in location)) or _dotted(location)
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+    if isinstance(value, str):
+        value = redact_source(value)  # an address may carry a password, where it belongs and where it doesn't
     if kind == "extra_forbidden":
         return f"{key} is not a setting{_suggestion(location)}"
     if kind in _PHRASES:
@@ -156,6 +187,11 @@ def _suggestion(location: tuple[int | str, ...]) -> str:
 
 def _keys(location: tuple[int | str, ...]) -> list[str]:
     """The keys that the table at `location` may have."""
+    return sorted({key for model in _models(location) for key in model.model_fields})
+
+
+def _models(location: tuple[int | str, ...]) -> set[type[BaseModel]]:
+    """The models that the table at `location` may follow."""
     models: set[type[BaseModel]] = {Config}
     for part in location:
         if isinstance(part, str):
@@ -165,7 +201,7 @@ def _keys(location: tuple[int | str, ...]) -> list[str]:
                 if part in model.model_fields
                 for found in _models_in(model.model_fields[part].annotation)
             }
-    return sorted({key for model in models for key in model.model_fields})
+    return models
 
 
 def _models_in(annotation: Any) -> set[type[BaseModel]]:
@@ -174,29 +210,23 @@ def _models_in(annotation: Any) -> set[type[BaseModel]]:
     return {model for argument in get_args(annotation) for model in _models_in(argument)}
 
 
-def _with_secrets(config: Config, environ: Mapping[str, str]) -> Config:
-    """Read the passwords that stand in files or in systemd's credentials."""
-    mqtt, broker = config.mqtt, config.broker
-    if (password := _password("mqtt", mqtt.username, mqtt.password_file, environ)) is not None:
-        mqtt = mqtt.model_copy(update={"password": password})
-    if (password := _password("broker", broker.username, broker.password_file, environ)) is not None:
-        broker = broker.model_copy(update={"password": password})
-    return config.model_copy(update={"mqtt": mqtt, "broker": broker})
+def _with_secrets(config: Config) -> Config:
+    """Read the passwords that stand in files."""
+    changes: dict[str, Any] = {}
+    for name, section in (("mqtt", config.mqtt), ("broker", config.broker)):
+        if section.password_file is not None:
+            password = _read_password(f"{name}.password_file", section.password_file)
+            changes[name] = section.model_copy(update={"password": password})
+    return config.model_copy(update=changes)
 
 
-def _password(section: str, username: str | None, path: Path | None, environ: Mapping[str, str]) -> SecretStr | None:
-    key = f"{section}.password_file"
-    if path is None and username is not None and (folder := environ.get("CREDENTIALS_DIRECTORY")):
-        credential = Path(folder) / f"{section}_password"
-        path = credential if credential.exists() else None
-        key = f"systemd credential {section}_password"
-    if path is None:
-        return None
+def _read_password(key: str, path: Path) -> SecretStr:
     try:
         first_line, _, _ = path.read_text(encoding="utf-8").partition("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"{key}: {path} cannot be read: {reason}") from None
+    except OSError as error:
+        raise ConfigError(f"{key}: {path} cannot be read: {error.strerror}") from None
+    except ValueError:  # no UTF-8, or a path that cannot be one
+        raise ConfigError(f"{key}: {path!r} is no text file in UTF-8") from None
     if not first_line.strip():
         raise ConfigError(f"{key}: the first line of {path} is empty; it must be the password")
     return SecretStr(first_line.rstrip("\r"))

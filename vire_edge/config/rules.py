@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from vire_edge.config.base import Name, PositiveSeconds, Seconds, Section, Share
+from vire_edge.config.base import Name, PositiveSeconds, Seconds, Section, Threshold
 from vire_edge.domain import (
     AbsenceRule,
     ActiveHours,
@@ -20,6 +20,8 @@ from vire_edge.domain import (
     SustainedRule,
 )
 
+MAX_OBSERVED_SHARE = 0.9
+"""Of a window, that a rule may ask to be observed."""
 _HOURS = re.compile(r"(\d{2}:\d{2})-(\d{2}:\d{2})")
 
 
@@ -94,23 +96,23 @@ class SustainedAlert(_LevelAlert):
     kind: Literal["sustained"]
     emotions: list[Emotion] = Field(min_length=1)
     """Their probabilities are added: ["sad", "fear", "angry"] is distress."""
-    score: Share = 0.5
+    score: Threshold = 0.5
     """Smoothed probability from which a face counts as showing them: more likely than all others together."""
     window_seconds: PositiveSeconds = 60.0
     """Only what was observed within this time counts."""
     min_observed_seconds: PositiveSeconds = 20.0
     """With less observation in the window nothing is concluded."""
-    share: Share = 0.6
+    share: Threshold = 0.6
     """Share of the observed time from which the rule fires."""
-    clear_share: Share = 0.4
+    clear_share: Threshold = 0.4
     """Share under which it stops; the gap between the two keeps it from flapping."""
 
     @model_validator(mode="after")
     def _check_window(self) -> Self:
-        if self.min_observed_seconds > self.window_seconds:
+        if self.min_observed_seconds > MAX_OBSERVED_SHARE * self.window_seconds:
             raise ValueError(
-                f"min_observed_seconds must be at most window_seconds ({self.window_seconds}), "
-                f"got {self.min_observed_seconds}"
+                f"min_observed_seconds must be at most {MAX_OBSERVED_SHARE:.0%} of window_seconds "
+                f"({self.window_seconds}), got {self.min_observed_seconds}: nobody is observed without a gap"
             )
         return self
 
@@ -136,9 +138,9 @@ class SpikeAlert(_LevelAlert):
     kind: Literal["spike"]
     emotions: list[Emotion] = Field(min_length=1)
     """Their probabilities are added."""
-    score: Share = 0.85
+    score: Threshold = 0.85
     """Smoothed probability from which the rule fires."""
-    clear_score: Share = 0.6
+    clear_score: Threshold = 0.6
     """Smoothed probability under which it stops."""
     hold_seconds: Seconds = 4.0
     """A grimace lasts about a second; four seconds are meant."""

@@ -6,11 +6,22 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from vire_edge.config.base import Name, PositiveSeconds, Seconds, Section, Share
 from vire_edge.config.rules import Alert, default_alerts
 
+
+def _check_host(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._:%-]{1,253}", value) or ".." in value:
+        raise ValueError("must be the name or address alone, such as broker.home or 192.168.1.5")
+    return value
+
+
+Host = Annotated[str, AfterValidator(_check_host)]
+Login = Annotated[str, Field(min_length=1)]
+Secret = Annotated[SecretStr, Field(min_length=1)]
+"""Not empty: an empty password lets everybody in who knows the name."""
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -36,8 +47,9 @@ class CameraConfig(Section):
     """Pixels asked of a webcam. A face needs about 40 of them: 640 reaches some three metres."""
     height: Annotated[int, Field(ge=120, le=2160)] = 480
     """Pixels asked of a webcam."""
-    fps: Annotated[float, Field(gt=0, le=60)] = 10.0
-    """Frames looked at each second. Emotions last for seconds: ten a second are plenty."""
+    fps: Annotated[float, Field(ge=1, le=60)] = 10.0
+    """Frames looked at each second. Emotions last for seconds: ten a second are plenty, and below one nobody can be
+    followed."""
     pace: Literal["real_time", "fast"] = "real_time"
     """Files and pictures only: as they were recorded, or every frame as fast as the processor takes it."""
     loop: bool = False
@@ -130,13 +142,13 @@ class TlsConfig(Section):
 class MqttConfig(Section):
     """The broker that takes states and alerts to the caregiver."""
 
-    host: str | None = Field(default=None, min_length=1, max_length=253)
+    host: Host | None = None
     """Name or address; left out, a broker inside the daemon."""
     port: Port | None = None
     """Left out: 1883, or 8883 with TLS."""
-    username: str | None = None
+    username: Login | None = None
     """Login name."""
-    password: SecretStr | None = None
+    password: Secret | None = None
     """Better in VIRE_EDGE_MQTT__PASSWORD, in password_file, or as the systemd credential "mqtt_password"."""
     password_file: Path | None = None
     """File whose first line is the password."""
@@ -166,13 +178,13 @@ class MqttConfig(Section):
 class BrokerConfig(Section):
     """The embedded broker, used while mqtt.host is left out."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     """Address to listen on. Anything but loopback needs a username and a password."""
     port: Port = 1883
     """Port to listen on."""
-    username: str | None = None
+    username: Login | None = None
     """Login name that clients must give."""
-    password: SecretStr | None = None
+    password: Secret | None = None
     """Better in VIRE_EDGE_BROKER__PASSWORD, in password_file, or as the systemd credential "broker_password"."""
     password_file: Path | None = None
     """File whose first line is the password."""
