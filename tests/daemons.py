@@ -17,15 +17,14 @@ from typing import Any, Self
 import pytest
 
 from vire_edge.config import MqttConfig
-from vire_edge.domain import Message
+from vire_edge.domain import EMOTIONS, Message
 from vire_edge.mqtt.observer import Observer, Received
 
 PATIENCE_SECONDS = 30.0
 DEVICE = "box"
 CLIPS = Path(__file__).parents[2] / "shared" / "data" / "video"
-FAST_RULES = [
-    {"kind": "spike", "name": "joy", "emotions": ["happy"], "score": 0.5, "clear_score": 0.3, "hold_seconds": 1}
-]
+ANYBODY = [{"kind": "spike", "name": "anybody", "emotions": list(EMOTIONS), "hold_seconds": 1}]
+"""Rules that fire for every face, whatever it shows, until it has left."""
 
 
 @dataclass

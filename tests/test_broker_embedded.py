@@ -64,7 +64,7 @@ def connection_to(
         config,
         client_id=client_id,
         command_filter=TOPICS.commands,
-        will=OFFLINE,
+        will=lambda: OFFLINE,
         wake=threading.Event(),
         first_version=version,
         policy=QUICK,

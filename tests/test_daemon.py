@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
+import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from brokers import Mosquitto, free_port, wait_until
-from daemons import CLIPS, DEVICE, FAST_RULES, PATIENCE_SECONDS, Daemon, Listener
+from daemons import ANYBODY, CLIPS, DEVICE, PATIENCE_SECONDS, Daemon, Listener
+
+from vire_edge.config import Config
+from vire_edge.daemon.service import build_daemon
 
 MAN = {"name": "room", "source": str(CLIPS / "head-pose-face-detection-male.gif"), "loop": True}
 STREET = {"name": "street", "source": str(CLIPS / "face-demographics-walking-and-pause.gif"), "loop": True}
@@ -51,9 +57,27 @@ def test_real_clips_reach_a_real_broker_and_every_end_of_the_daemon_is_told(
             listener.wait_for("availability", status("online"))
             listener.wait_for("state/room", lambda state: len(state["people"]) == 1)
             daemon.send(signal.SIGTERM)
+            listener.wait_for("state/room", lambda state: state["people"] == [])
+            listener.wait_for("camera/room", status("disabled"))
             listener.wait_for("availability", status("stopped"))
             assert daemon.wait(timeout_seconds=10) == 0
     assert "Traceback" not in daemon.log
+
+
+def test_a_daemon_that_breaks_is_offline_not_stopped(mosquitto: Mosquitto) -> None:
+    config = Config.model_validate(
+        {"device_id": DEVICE, "cameras": [ACTOR], "mqtt": {"host": "127.0.0.1", "port": mosquitto.port}}
+    )
+    with Listener(mosquitto.config()) as listener:
+        with (
+            contextlib.suppress(ZeroDivisionError),
+            ExitStack() as running,
+            build_daemon(config, threading.Event(), running) as daemon,
+        ):
+            daemon.start()
+            wait_until(lambda: f"vire-edge-{DEVICE}" in mosquitto.log, what="the connection")
+            raise ZeroDivisionError
+        listener.wait_for("availability", status("offline"))
 
 
 def test_an_alert_starts_is_listed_is_acknowledged_and_ends_with_the_daemon(
@@ -61,18 +85,18 @@ def test_an_alert_starts_is_listed_is_acknowledged_and_ends_with_the_daemon(
 ) -> None:
     with (
         Listener(mosquitto.config()) as listener,
-        Daemon(tmp_path, settings(mosquitto, ACTOR, alerts=FAST_RULES)) as daemon,
+        Daemon(tmp_path, settings(mosquitto, ACTOR, alerts=ANYBODY)) as daemon,
     ):
         started = listener.wait_for("alerts", lambda alert: alert["event"] == "started")
-        assert (started["rule"], started["camera"], started["sequence"]) == ("joy", "room", 0)
+        assert (started["rule"], started["camera"], started["sequence"]) == ("anybody", "room", 0)
         active = listener.wait_for("alerts/active", lambda payload: payload["alerts"])
         assert [alert["alert_id"] for alert in active["alerts"]] == [started["alert_id"]]
 
         listener.ask("acknowledge", alert_id=started["alert_id"], transaction="seen")
-        acknowledged = listener.wait_for("alerts/active", lambda payload: payload["alerts"])
-        assert acknowledged["alerts"][0]["acknowledged_at"] is not None
         answer = listener.wait_for("response/acknowledge")
         assert (answer["ok"], answer["transaction"]) == (True, "seen")
+        acknowledged = listener.wait_for("alerts/active", lambda payload: payload["alerts"])
+        assert acknowledged["alerts"][0]["acknowledged_at"] == answer["result"]["acknowledged_at"]
 
         daemon.send(signal.SIGTERM)
         ended = listener.wait_for("alerts", lambda alert: alert["event"] == "ended")
@@ -100,6 +124,8 @@ def test_commands_are_answered_and_a_pause_stops_the_camera_itself(tmp_path: Pat
         refused = listener.wait_for("response/pause")
         assert (refused["ok"], refused["transaction"]) == (False, "bad")
         assert refused["error"] == "minutes: input should be greater than 0"
+        listener.ask("status", transaction="\ud800")
+        assert listener.wait_for("response/status")["transaction"] is None
         listener.ask("acknowledge", alert_id="nothing")
         assert "no open alert has the id 'nothing'" in listener.wait_for("response/acknowledge")["error"]
 
@@ -116,7 +142,7 @@ def test_a_broker_that_is_down_at_the_start_delays_nothing_and_gets_everything_l
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
     mosquitto.stop()
-    with Daemon(tmp_path, settings(mosquitto, ACTOR, alerts=FAST_RULES)) as daemon:
+    with Daemon(tmp_path, settings(mosquitto, ACTOR, alerts=ANYBODY)) as daemon:
         wait_until(lambda: '"change": "started"' in daemon.log, what="an alert without a broker")
         mosquitto.start()
         with Listener(mosquitto.config()) as listener:

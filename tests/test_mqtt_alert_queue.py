@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vire_edge.domain import Message
+from vire_edge.domain import Message, Severity
 from vire_edge.mqtt.alert_queue import AlertQueue
 
 
@@ -46,6 +46,25 @@ def test_a_full_queue_gives_up_the_expired_first() -> None:
     queue.append(message("newer"), now=10.0)
     assert waiting(queue, now=10.0) == ["long", "new", "newer"]
     assert queue.dropped == 2
+
+
+def test_a_full_queue_gives_up_answers_first_and_then_the_mildest_and_oldest_alert() -> None:
+    queue = AlertQueue(3)
+
+    def put(text: str, severity: Severity | None) -> None:
+        queue.append(Message("vire/hall/alerts", text.encode(), severity=severity), now=0.0)
+
+    put("critical", Severity.CRITICAL)
+    put("info", Severity.INFO)
+    put("answer", None)
+    put("old warning", Severity.WARNING)
+    assert waiting(queue) == ["critical", "info", "old warning"]
+    put("answer", None)
+    assert waiting(queue) == ["critical", "info", "old warning"]
+    put("warning", Severity.WARNING)
+    put("new critical", Severity.CRITICAL)
+    assert waiting(queue) == ["critical", "warning", "new critical"]
+    assert queue.dropped == 4
 
 
 def test_what_has_expired_is_not_sent_and_counts_as_dropped() -> None:

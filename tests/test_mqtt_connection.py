@@ -55,7 +55,7 @@ def connect() -> Iterator[Connect]:
             config,
             client_id=client_id,
             command_filter=TOPICS.commands,
-            will=OFFLINE,
+            will=lambda: OFFLINE,
             wake=threading.Event(),
             policy=policy,
         )
@@ -498,7 +498,7 @@ def test_the_right_password_is_accepted(mosquitto_with_login: Mosquitto, connect
 
 def test_the_default_patience_with_a_refused_login_is_half_a_minute() -> None:
     policy = RetryPolicy()
-    assert (policy.first_seconds, policy.limit_seconds, policy.patient_seconds) == (1.0, 30.0, 30.0)
+    assert (policy.first_seconds, policy.limit_seconds, policy.patient_seconds) == (1.0, 8.0, 30.0)
 
 
 def test_a_second_device_with_the_same_name_is_noticed(mosquitto: Mosquitto, connect: Connect) -> None:

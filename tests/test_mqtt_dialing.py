@@ -54,7 +54,7 @@ def test_waits_double_up_to_the_limit_and_begin_anew_when_a_connection_held() ->
     dialer = Dialer(MqttConfig(host="broker"), client_id="x", policy=RetryPolicy())
     away = Failure(ConnectionStatus.UNREACHABLE, "away")
     waits = [dialer.wait_seconds(away) for _ in range(8)]
-    for wait, nominal in zip(waits, (1, 2, 4, 8, 16, 30, 30, 30), strict=True):
+    for wait, nominal in zip(waits, (1, 2, 4, 8, 8, 8, 8, 8), strict=True):
         assert 0.8 * nominal <= wait <= 1.2 * nominal
     dialer.held()
     assert dialer.wait_seconds(away) <= 1.2

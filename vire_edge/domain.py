@@ -358,4 +358,6 @@ class Message:
     qos: int = 1
     retain: bool = False
     expiry_seconds: int | None = None
-    """After this the broker may drop it undelivered (MQTT 5 only)."""
+    """After this nobody wants it any more: it is neither sent nor, with MQTT 5, kept by the broker."""
+    severity: Severity | None = None
+    """Of the alert that it carries; None for anything else, which gives way to alerts."""

@@ -84,7 +84,7 @@ class _CameraStages:
     tracker: Tracker
     smoother: Smoother
     in_view: dict[int, _InView] = field(default_factory=dict)
-    last_frame: float | None = None
+    last_frame: Instant | None = None
 
 
 class Pipeline:
@@ -125,7 +125,7 @@ class Pipeline:
     def process(self, frame: Frame) -> Observation:
         """Take one frame through all stages."""
         stages = self._cameras[frame.camera]
-        stages.last_frame = now = frame.monotonic
+        stages.last_frame, now = frame.instant, frame.monotonic
         gray = to_gray(frame.image)
         tracks = stages.tracker.update(self._detector.detect(gray), now=now)
         judged, flaws = self._classify(gray, tracks)
@@ -142,14 +142,21 @@ class Pipeline:
     def check_camera(self, state: CameraState, *, now: Instant) -> list[EpisodeEvent]:
         """Take in a camera's state about once a second, frames or not."""
         stages = self._cameras[state.camera]
+        now = _not_before(now, stages.last_frame)
         events = self.engine.check_camera(state.camera, state.status, now=now)
         if state.status is CameraStatus.DISABLED:
             return [*events, *self._forget(state.camera, stages, EndReason.PAUSED, now)]
         blind = state.status in {CameraStatus.RECONNECTING, CameraStatus.STALLED}
-        since_frame = 0.0 if stages.last_frame is None else now.monotonic - stages.last_frame
+        since_frame = 0.0 if stages.last_frame is None else now.monotonic - stages.last_frame.monotonic
         if blind and since_frame > self._remember_seconds:
             return [*events, *self._forget(state.camera, stages, EndReason.OUT_OF_VIEW, now)]
         return events
+
+    def stop(self, *, now: Instant) -> list[EpisodeEvent]:
+        """End all open episodes, because nobody watches any more."""
+        for stages in self._cameras.values():
+            now = _not_before(now, stages.last_frame)
+        return self.engine.stop(now=now)
 
     def _classify(
         self, gray: NDArray[np.uint8], tracks: Sequence[Track]
@@ -194,3 +201,8 @@ class Pipeline:
         stages.smoother.keep(())
         stages.in_view.clear()
         return self.engine.release(camera, reason, now=now)
+
+
+def _not_before(now: Instant, last_frame: Instant | None) -> Instant:
+    """The later of both: a recording that is read faster than it plays is ahead of the clock on the wall."""
+    return last_frame if last_frame is not None and last_frame.monotonic > now.monotonic else now

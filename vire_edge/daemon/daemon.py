@@ -7,28 +7,23 @@ anything happens here, in one thread.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
 from queue import Empty
-from typing import Any
+from types import TracebackType
+from typing import Self
 
 import structlog
 
 from vire_edge.config import Config
 from vire_edge.daemon.clock import read_clocks
+from vire_edge.daemon.commands import Commands
 from vire_edge.daemon.health import HealthReporter
 from vire_edge.daemon.ports import Camera, Publisher
 from vire_edge.daemon.scene import Scene
 from vire_edge.daemon.systemd import ServiceManager
 from vire_edge.domain import CameraState, CameraStatus, EpisodeEvent, Instant
 from vire_edge.messages import (
-    AcknowledgeCommand,
-    Command,
-    CommandError,
     Messages,
-    PauseCommand,
-    ResumeCommand,
-    parse_command,
 )
 from vire_edge.mqtt import CommandReceived, Connected
 from vire_edge.pipeline import Pipeline
@@ -37,8 +32,9 @@ TICK_SECONDS = 1.0
 """How often cameras are checked, frames or not."""
 GRACE_SECONDS = 10.0
 """How much longer than its `stall_seconds` an online camera may bring nothing before that is our own fault."""
-STOP_SECONDS = 6.0
-"""What a clean stop may take for delivery: systemd allows ten seconds in all."""
+CAMERA_STOP_SECONDS = 1.0
+DELIVERY_STOP_SECONDS = 5.0
+"""What closing all cameras and delivering the rest may take: systemd allows ten seconds in all."""
 
 log = structlog.get_logger()
 
@@ -55,6 +51,7 @@ class Daemon:
         model: what the health report says of the model.
         wake: set by whoever has something for the main loop.
         manager: systemd, if it started us.
+        vital: what must not end before the daemon does, each with whether it still runs.
         clock: reads both clocks.
     """
 
@@ -69,6 +66,7 @@ class Daemon:
         model: str,
         wake: threading.Event,
         manager: ServiceManager | None = None,
+        vital: Mapping[str, Callable[[], bool]] | None = None,
         clock: Callable[[], Instant] = read_clocks,
     ) -> None:
         self._config = config
@@ -78,13 +76,14 @@ class Daemon:
         self._messages = messages
         self._wake = wake
         self._manager = manager or ServiceManager({})
+        self._vital = vital or {}
+        self._standing_still: str | None = None
         self._clock = clock
         # A plain flag: an Event's lock is not reentrant, and a signal may arrive while this thread holds it.
         self._stop_requested = False
         self._scenes = {camera.name: Scene() for camera in cameras}
         self._told_cameras: dict[str, CameraState] = {}
         self._last_frames: dict[str, float] = {}
-        self._paused_until: float | None = None
         self._started = clock()
         self._health = HealthReporter(
             device_id=messages.topics.device_id,
@@ -94,6 +93,7 @@ class Daemon:
             model=model,
             started=self._started,
         )
+        self._commands = Commands(cameras, pipeline.engine, self._health, messages)
         self._next_tick = float("-inf")
         self._next_health = float("-inf")
 
@@ -131,16 +131,41 @@ class Daemon:
                 break
 
     def stop(self) -> None:
-        """Stop everything; leaves `stopped` on the availability topic and no open episode behind."""
+        """Stop on purpose; leaves `stopped` on the availability topic, nobody in view and no open episode behind."""
         self._manager.stopping()
+        self._stop_cameras()
         now = self._clock()
+        self._announce(self._pipeline.stop(now=now), now)
+        for camera in self._cameras:  # retained: what was seen last is not what is seen now
+            self._publisher.publish(self._messages.state(camera.name, (), not_observed=0, at=now.utc))
+            stopped = CameraState(camera.name, CameraStatus.DISABLED, now.utc, "the daemon has stopped")
+            self._publisher.publish(self._messages.camera(stopped, at=now.utc))
+        goodbye = self._messages.availability("stopped", at=now.utc)
+        self._publisher.stop(goodbye, timeout_seconds=DELIVERY_STOP_SECONDS)
+        log.info("stopped", seconds=round(now.monotonic - self._started.monotonic, 1))
+
+    def abandon(self) -> None:
+        """Stop because something broke: the broker then says `offline`, and open episodes stay open."""
+        self._stop_cameras()
+        self._publisher.stop(None, timeout_seconds=1.0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.stop()
+        else:
+            self.abandon()
+
+    def _stop_cameras(self) -> None:
+        deadline = self._clock().monotonic + CAMERA_STOP_SECONDS
         for camera in self._cameras:
-            camera.stop(timeout_seconds=1.0)
-        self._announce(self._pipeline.engine.stop(now=now), now)
-        for name in self._scenes:  # retained: what was seen last is not what is seen now
-            self._publisher.publish(self._messages.state(name, (), not_observed=0, at=now.utc))
-        self._publisher.stop(self._messages.availability("stopped", at=now.utc), timeout_seconds=STOP_SECONDS)
-        log.info("stopped", seconds=round(self._clock().monotonic - self._started.monotonic, 1))
+            camera.pause()  # returns at once: they all close at the same time
+        for camera in self._cameras:
+            camera.stop(timeout_seconds=max(0.0, deadline - self._clock().monotonic))
 
     # --- frames and cameras ---------------------------------------------------------------
 
@@ -156,8 +181,7 @@ class Daemon:
             self._announce(observation.events, frame.instant)
 
     def _tick(self, now: Instant) -> None:
-        if self._paused_until is not None and now.monotonic >= self._paused_until:
-            self._resume(now)
+        self._commands.end_pause_when_due(now)
         for camera in self._cameras:
             state = camera.state
             self._announce(self._pipeline.check_camera(state, now=now), now)
@@ -168,10 +192,12 @@ class Daemon:
         if now.monotonic >= self._next_health:
             self._next_health = now.monotonic + self._config.health.interval_seconds
             self._publisher.publish(self._messages.health(self._health.report(now)))
-        if (standstill := self._standstill(now)) is None:
+        standstill = self._standstill(now)
+        if standstill is None:
             self._manager.feed_watchdog(self._status_line())
-        else:
+        elif standstill != self._standing_still:
             log.error("standstill", what=standstill)
+        self._standing_still = standstill
 
     def _tell_camera(self, state: CameraState, now: Instant) -> None:
         self._told_cameras[state.camera] = state
@@ -208,8 +234,9 @@ class Daemon:
 
         A camera that is known to be away is no standstill; one that claims to be online and brings nothing is.
         """
-        if not self._publisher.alive:
-            return "the thread of the connection to the broker has ended"
+        for name, is_alive in self._vital.items():
+            if not is_alive():
+                return f"{name} has ended"
         for camera, config in zip(self._cameras, self._config.cameras, strict=True):
             state = camera.state
             if state.status not in {CameraStatus.ONLINE, CameraStatus.DARK} or camera.finished:
@@ -231,8 +258,10 @@ class Daemon:
             now = self._clock()
             if isinstance(event, Connected):
                 self._tell_everything(now)
-            elif isinstance(event, CommandReceived):
-                self._answer(event, now)
+            elif isinstance(event, CommandReceived) and (response := self._commands.answer(event, now)) is not None:
+                self._publisher.publish(response, correlation_data=event.correlation_data)
+                self._tell_active_alerts(now)
+                self._next_tick = now.monotonic  # let every topic show at once what it has changed
 
     def _tell_everything(self, now: Instant) -> None:
         """The birth message and every state as it is now: the broker may have lost or kept what was true before."""
@@ -245,59 +274,9 @@ class Daemon:
         self._tell_active_alerts(now)
         self._publisher.publish(self._messages.health(self._health.report(now)))
 
-    def _answer(self, received: CommandReceived, now: Instant) -> None:
-        try:
-            command = parse_command(received.verb, received.payload, retained=received.retained)
-            result = self._carry_out(command, now)
-        except CommandError as error:
-            log.warning("command refused", verb=received.verb[:32], reason=str(error))
-            if not received.retained:  # nobody waits for the answer to an old one
-                response = self._messages.response(received.verb, error.transaction, at=now.utc, error=str(error))
-                self._publisher.publish(response)
-            return
-        log.info("command", verb=received.verb)
-        self._publisher.publish(self._messages.response(received.verb, command.transaction, at=now.utc, result=result))
-
-    def _carry_out(self, command: Command, now: Instant) -> dict[str, Any]:
-        match command:
-            case AcknowledgeCommand():
-                episode = self._pipeline.engine.acknowledge(command.alert_id, now=now)
-                if episode is None:
-                    raise CommandError(f"no open alert has the id {command.alert_id!r}", command.transaction)
-                self._tell_active_alerts(now)
-                return {"alert_id": episode.alert_id, "acknowledged_at": _iso(episode.acknowledged_at or now.utc)}
-            case PauseCommand():
-                return self._pause(command.minutes, now)
-            case ResumeCommand():
-                self._resume(now)
-                return {"paused": False}
-        return self._health.report(now).model_dump(mode="json", by_alias=True)
-
-    def _pause(self, minutes: float, now: Instant) -> dict[str, Any]:
-        self._paused_until = now.monotonic + minutes * 60
-        for camera in self._cameras:
-            camera.pause()
-        self._next_tick = now.monotonic  # let every topic show it at once
-        until = now.utc + timedelta(minutes=minutes)
-        log.info("paused", until=_iso(until))
-        return {"paused": True, "until": _iso(until)}
-
-    def _resume(self, now: Instant) -> None:
-        if self._paused_until is None:
-            return
-        self._paused_until = None
-        for camera in self._cameras:
-            camera.resume()
-        self._next_tick = now.monotonic
-        log.info("resumed")
-
     # --- health ---------------------------------------------------------------------------
 
     def _status_line(self) -> str:
         cameras = ", ".join(f"{camera.name} {camera.state.status}" for camera in self._cameras)
         broker = "connected" if self._publisher.stats().connected else "not connected"
         return f"cameras: {cameras}; broker: {broker}; open alerts: {len(self._pipeline.engine.open_episodes)}"
-
-
-def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds")

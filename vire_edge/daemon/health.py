@@ -13,8 +13,10 @@ from vire_edge.daemon.ports import Camera, Publisher
 from vire_edge.domain import Frame, Instant
 from vire_edge.messages import CameraHealth, DeliveryHealth, HealthPayload
 
-LATENCY_SAMPLES = 300
-"""Half a minute at ten frames a second."""
+RATE_SECONDS = 10.0
+"""What frame rate and latencies speak of."""
+MAX_SAMPLES = 600
+"""Ten seconds at sixty frames a second."""
 _THERMAL_ZONE = Path("/sys/class/thermal/thermal_zone0/temp")
 _MEMORY = Path("/proc/self/statm")
 
@@ -88,24 +90,28 @@ class HealthReporter:
 
 
 class _FrameMeter:
-    """Counts one camera's analysed frames and the time from capture to result."""
+    """One camera's analysed frames of late, and the time that each took from capture to result."""
 
-    def __init__(self, now: float) -> None:
-        self.latencies_ms: deque[float] = deque(maxlen=LATENCY_SAMPLES)
-        self._frames = 0
-        self._since = now
+    def __init__(self, started: float) -> None:
+        self._started = started
+        self._frames: deque[tuple[float, float]] = deque(maxlen=MAX_SAMPLES)
+
+    @property
+    def latencies_ms(self) -> list[float]:
+        """Milliseconds, one for each frame."""
+        return [latency_ms for _, latency_ms in self._frames]
 
     def count(self, *, captured: float, now: float) -> None:
         """Count a frame; both times in monotonic seconds."""
-        self._frames += 1
-        self.latencies_ms.append(max(0.0, now - captured) * 1000)
+        self._frames.append((now, max(0.0, now - captured) * 1000))
 
     def frames_per_second(self, *, now: float) -> float:
-        """Return the rate since the last call."""
-        elapsed = now - self._since
-        rate = self._frames / elapsed if elapsed > 0 else 0.0
-        self._frames, self._since = 0, now
-        return rate
+        """Return the rate of the last seconds."""
+        while self._frames and self._frames[0][0] < now - RATE_SECONDS:
+            self._frames.popleft()
+        full = len(self._frames) == MAX_SAMPLES
+        elapsed = now - self._frames[0][0] if full else min(RATE_SECONDS, now - self._started)
+        return len(self._frames) / elapsed if elapsed > 0 else 0.0
 
 
 def _resident_mb() -> float:

@@ -59,14 +59,10 @@ class Publisher(Protocol):
         """Begin to connect; a broker that is away comes later."""
 
     def stop(self, final: Message | None, *, timeout_seconds: float) -> bool:
-        """Deliver what is queued and `final` as far as time allows, then disconnect cleanly."""
+        """Deliver what is queued and `final` as far as time allows; without `final` the last will speaks."""
 
-    def publish(self, message: Message) -> None:
-        """Hand over a message; never blocks."""
-
-    @property
-    def alive(self) -> bool:
-        """Whether the thread behind it still runs, connected or not."""
+    def publish(self, message: Message, *, correlation_data: bytes | None = None) -> None:
+        """Hand over a message, with what its question carried; never blocks."""
 
     def stats(self) -> ConnectionStats:
         """What was delivered so far."""

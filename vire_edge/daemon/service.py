@@ -36,7 +36,7 @@ def run_service(config: Config, *, on_started: Callable[[Daemon], None] | None =
     with ExitStack() as running:
         daemon = build_daemon(config, wake, running)
         _obey_signals(daemon, running)
-        running.callback(daemon.stop)
+        running.push(daemon)
         daemon.start()
         if on_started is not None:
             on_started(daemon)
@@ -54,19 +54,22 @@ def build_daemon(config: Config, wake: threading.Event, running: ExitStack) -> D
     )
     messages = Messages(Topics(config.mqtt.topic_prefix, device_id(config)))
     mqtt = config.mqtt
+    vital: dict[str, Callable[[], bool]] = {}
     if mqtt.host is None:
         broker = EmbeddedBroker(config.broker)
         broker.start()
-        running.callback(broker.stop, timeout_seconds=2.0)
+        running.callback(broker.stop, timeout_seconds=1.5)
+        vital["the embedded broker"] = lambda: broker.alive
         mqtt = broker.client_config(mqtt)
     publisher = MqttConnection(
         mqtt,
         client_id=f"vire-edge-{messages.topics.device_id}",
         command_filter=messages.topics.commands,
-        will=messages.availability("offline", at=read_clocks().utc),
+        will=lambda: messages.availability("offline", at=read_clocks().utc),
         wake=wake,
         first_version=MqttVersion.V5 if config.mqtt.host else MqttVersion.V311,
     )
+    vital["the connection to the broker"] = lambda: publisher.alive
     return Daemon(
         config,
         cameras=[Camera(camera, wake=wake) for camera in config.cameras],
@@ -76,6 +79,7 @@ def build_daemon(config: Config, wake: threading.Event, running: ExitStack) -> D
         model=f"{classifier.architecture} ({classifier.path.name})",
         wake=wake,
         manager=ServiceManager(),
+        vital=vital,
     )
 
 

@@ -23,6 +23,7 @@ from vire_edge.messages.payloads import (
     PersonPayload,
     ResponsePayload,
     StatePayload,
+    iso_utc,
     json_schemas,
 )
 from vire_edge.messages.topics import Topics
@@ -48,6 +49,7 @@ __all__ = [
     "StatePayload",
     "StatusCommand",
     "Topics",
+    "iso_utc",
     "json_schemas",
     "parse_command",
 ]

@@ -32,6 +32,8 @@ from vire_edge.messages.topics import Topics
 
 ALERT_EXPIRY_SECONDS = {Severity.INFO: 3_600, Severity.WARNING: 86_400, Severity.CRITICAL: 604_800}
 """How long an alert is worth delivering: an hour, a day, a week."""
+RESPONSE_EXPIRY_SECONDS = 60
+"""Whoever asked has given up by then."""
 
 
 class Messages:
@@ -80,7 +82,8 @@ class Messages:
         """An episode's news."""
         payload = self._alert(event.episode, event.change, at=event.at.utc)
         expiry = ALERT_EXPIRY_SECONDS[event.episode.severity]
-        return Message(self.topics.alerts, payload.to_bytes(), expiry_seconds=expiry)
+        severity = event.episode.severity
+        return Message(self.topics.alerts, payload.to_bytes(), expiry_seconds=expiry, severity=severity)
 
     def active_alerts(self, episodes: Sequence[Episode], *, at: datetime) -> Message:
         """The open episodes."""
@@ -113,7 +116,7 @@ class Messages:
             error=error,
             result=result or {},
         )
-        return Message(self.topics.response(verb), payload.to_bytes())
+        return Message(self.topics.response(verb), payload.to_bytes(), expiry_seconds=RESPONSE_EXPIRY_SECONDS)
 
     def _alert(self, episode: Episode, change: EpisodeChange, *, at: datetime) -> AlertPayload:
         return AlertPayload(

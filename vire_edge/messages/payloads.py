@@ -13,12 +13,13 @@ SCHEMA_VERSION = 1
 """Rises when a payload changes in a way that an old receiver would misread."""
 
 
-def _iso_utc(moment: datetime) -> str:
+def iso_utc(moment: datetime) -> str:
+    """Write an aware UTC time as every payload does: ISO 8601 with milliseconds and "Z"."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Utc = Annotated[datetime, PlainSerializer(_iso_utc, return_type=str, when_used="json")]
-"""Aware UTC, written as ISO 8601 with milliseconds and "Z"."""
+Utc = Annotated[datetime, PlainSerializer(iso_utc, return_type=str, when_used="json")]
+"""Aware UTC; `iso_utc` writes it."""
 Rounded = Annotated[float, PlainSerializer(lambda value: round(value, 3), return_type=float, when_used="json")]
 
 Availability = Literal["online", "stopped", "offline"]
@@ -127,7 +128,7 @@ class ActiveAlertsPayload(Payload):
 
 
 class CameraHealth(_Wire):
-    """One camera's figures since the last report."""
+    """One camera's figures of the last ten seconds."""
 
     status: CameraStatus
     fps: Rounded

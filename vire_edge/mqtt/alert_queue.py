@@ -48,7 +48,7 @@ class AlertQueue:
         return self._dropped
 
     def append(self, message: Message, *, now: float, correlation_data: bytes | None = None) -> int:
-        """Queue a message; when the queue is full the expired go, and if none is, the oldest.
+        """Queue a message; when the queue is full the expired go, else the mildest and of those the oldest.
 
         Args:
             message: what to send; `expiry_seconds` counts from now.
@@ -62,10 +62,10 @@ class AlertQueue:
         with self._lock:
             if len(self._waiting) >= self._capacity:
                 self._drop_expired(now)
-            if len(self._waiting) >= self._capacity:
-                self._drop(next(iter(self._waiting)))
             self._last_number += 1
             self._waiting[self._last_number] = Queued(self._last_number, message, expires_at, correlation_data)
+            if len(self._waiting) > self._capacity:
+                self._drop(min(self._waiting.values(), key=_worth).number)
             return self._last_number
 
     def after(self, number: int, *, now: float) -> Queued | None:
@@ -104,3 +104,9 @@ class AlertQueue:
     def _drop(self, number: int) -> None:
         del self._waiting[number]
         self._dropped += 1
+
+
+def _worth(queued: Queued) -> tuple[int, int]:
+    """What is dropped first stands first: answers, then alerts by severity, each by age."""
+    severity = queued.message.severity
+    return (-1 if severity is None else severity.rank, queued.number)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -40,7 +41,7 @@ class MqttConnection:
         *,
         client_id: str,
         command_filter: str,
-        will: Message,
+        will: Callable[[], Message],
         wake: threading.Event,
         first_version: MqttVersion = MqttVersion.V5,
         policy: RetryPolicy | None = None,
@@ -51,7 +52,7 @@ class MqttConnection:
             config: the broker; `host` must be set.
             client_id: our name at the broker; no other client may have it.
             command_filter: where commands come in, such as `vire/hall/command/+`.
-            will: published by the broker when this device is gone without a word.
+            will: makes what the broker publishes when this device is gone without a word; asked at each connect.
             wake: set with each event.
             first_version: what to speak first; the embedded broker speaks 3.1.1.
             policy: how patiently to try again.

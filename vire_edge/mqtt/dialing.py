@@ -24,8 +24,8 @@ class RetryPolicy:
     """For the transport to stand, and again for the answer to CONNECT."""
     first_seconds: float = 1.0
     """Doubles with each failure …"""
-    limit_seconds: float = 30.0
-    """… up to this."""
+    limit_seconds: float = 8.0
+    """… up to this: an alert must not wait much longer for us than for the broker."""
     patient_seconds: float = 30.0
     """The same for what only a person can mend: hammering on the door locks accounts and fills logs."""
     patient_limit_seconds: float = 120.0
@@ -100,7 +100,7 @@ class Dialer:
         config: MqttConfig,
         *,
         client_id: str,
-        will: Message | None = None,
+        will: Callable[[], Message] | None = None,
         policy: RetryPolicy | None = None,
         first_version: MqttVersion = MqttVersion.V5,
     ) -> None:
@@ -109,7 +109,7 @@ class Dialer:
         Args:
             config: where it is and how to log in.
             client_id: our name there.
-            will: the last will of each connection.
+            will: makes the last will of each connection, which says since when it stood.
             policy: how patiently to try again.
             first_version: what to speak first.
         """
@@ -188,4 +188,5 @@ class Dialer:
             context = None if self._config.tls is None else build_context(self._config.tls)
         except ConfigError as error:
             raise LinkError(Failure(ConnectionStatus.CERTIFICATE, str(error))) from error
-        return Link(self._config, client_id=self._client_id, version=version, context=context, will=self._will)
+        will = None if self._will is None else self._will()
+        return Link(self._config, client_id=self._client_id, version=version, context=context, will=will)

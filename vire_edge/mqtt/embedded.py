@@ -113,6 +113,9 @@ class EmbeddedBroker:
             asyncio.run(self._serve())
         except BrokerError as error:
             self._error = error
+        except (OSError, ValueError, RuntimeError) as error:  # ValueError: a host that cannot be a name
+            self._error = BrokerError(f"the embedded broker does not run on {self._where()}: {error}")
+            log.warning("embedded_broker_ended", reason=str(error))
         finally:
             self._listening.set()
 
