@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -57,7 +58,7 @@ class Webcam:
         Raises:
             CameraError: it is missing, not permitted, busy or no camera.
         """
-        self._probe()
+        self.probe()
         capture = open_capture(str(self._path), cv2.CAP_V4L2)
         if capture is None:
             raise self._error(errno.EBUSY)
@@ -73,8 +74,12 @@ class Webcam:
             capture.set(setting, value)
         return OpenCvCapture(capture, always_key=True)
 
-    def _probe(self) -> None:
-        """Tell apart what OpenCV reports as one: missing, not permitted, busy, no camera."""
+    def probe(self) -> None:
+        """Tell apart what OpenCV reports as one: missing, not permitted, busy, no camera.
+
+        Raises:
+            CameraError: it is one of these.
+        """
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
@@ -105,6 +110,18 @@ class Webcam:
                 return CameraError(f"{thing} is no camera; set cameras.source to one {found}")
         reason = os.strerror(number) if number else "unknown error"
         return CameraError(f"{thing} cannot be opened ({reason}); unplug it and plug it in again")
+
+
+def find_webcam() -> str | None:
+    """Return the first webcam that this user may open, by its name under /dev/v4l/by-id; None without one.
+
+    Only plugged-in cameras have such a name: the codecs of a Raspberry Pi are video devices, too.
+    """
+    for device in map(str, sorted(_BY_ID.glob("*"))):
+        with contextlib.suppress(CameraError):
+            Webcam("demo", device, width=640, height=480, fps=10.0).probe()
+            return device
+    return None
 
 
 def _found_devices() -> str:

@@ -73,7 +73,9 @@ def demo(
     The built-in actor has a face that no person has. Its play ends by itself in about a minute, with
     exit status 0 only if every scripted alert has arrived. With a camera the demo runs until Ctrl-C.
     """
-    chosen = ACTOR if actor else source or _webcam() or ACTOR
+    from vire_edge.camera.webcam import find_webcam
+
+    chosen = ACTOR if actor else source or find_webcam() or ACTOR
     scripted = chosen == ACTOR
     print(f"Watching {'the built-in actor, whose face no person has' if scripted else chosen}.", flush=True)
     limit = seconds or (PATIENCE_SECONDS if scripted else None)
@@ -84,11 +86,6 @@ def demo(
         raised = _follow(daemon, port, seconds=limit, picture=picture)
     if scripted and seconds is None:
         _judge(raised)
-
-
-def _webcam() -> str | None:
-    """The first webcam that this user may open."""
-    return next((str(path) for path in sorted(Path("/dev").glob("video*")) if os.access(path, os.R_OK | os.W_OK)), None)
 
 
 @contextlib.contextmanager
