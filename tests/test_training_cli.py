@@ -45,8 +45,9 @@ def test_train_export_and_evaluate_follow_on_each_other(tmp_path: Path) -> None:
 
 
 def test_evaluate_prints_figures_of_each_model(tmp_path: Path) -> None:
-    model = shipped_model_path()
-    result = invoke("evaluate", "--data", tiny_csv(tmp_path), "--model", model, "--model", model)
+    model, other = shipped_model_path(), tmp_path / "other.onnx"
+    other.write_bytes(model.read_bytes())
+    result = invoke("evaluate", "--data", tiny_csv(tmp_path), "--model", model, "--model", other)
     assert result.exit_code == 0, result.output
     assert result.output.count("calibration error") == 2
     assert result.output.count("label, read") == 2

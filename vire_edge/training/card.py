@@ -105,7 +105,7 @@ Missed most often: {" and ".join(f"{emotion} ({1 - recall:.0%})" for recall, emo
 
 def _data(data: dict[str, Any], *, clean: bool) -> str:
     found = data["findings"]
-    verdict = "none of these were learnt from" if clean else "all of these were learnt from"
+    verdict = "repeats were learnt from once, the others not at all" if clean else "all of these were learnt from"
     return f"""\
 ## Data
 
