@@ -72,7 +72,7 @@ def test_rules_arrive_in_the_domain_as_they_were_written(config_file: Path) -> N
          "alerts[0].hold_seconds must be at least 0.0, got -3"),
         ('[[alerts]]\nkind = "spike"\nname = "a"\nemotions = ["sda"]', "alerts[0].emotions[0] must be 'angry', "),
         ('[[alerts]]\nkind = "spike"\nname = "a"\nemotions = ["sad"]\nscore = 0.2',
-         "alerts[0]: clear_score must be at most score (0.2), got 0.6"),
+         "alerts[0]: clear_score must be at most score (0.2), got 0.4"),
         ('[[alerts]]\nkind = "sus"\nname = "a"', "alerts[0].kind must be one of 'sustained', "),
         ('[[alerts]]\nname = "a"', "alerts[0].kind is missing"),
         ('[[alerts]]\nkind = "absence"\nname = "a"\nactive_hours = "8-9"',

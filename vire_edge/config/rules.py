@@ -96,8 +96,9 @@ class SustainedAlert(_LevelAlert):
     kind: Literal["sustained"]
     emotions: list[Emotion] = Field(min_length=1)
     """Their probabilities are added: ["sad", "fear", "angry"] is distress."""
-    score: Threshold = 0.5
-    """Smoothed probability from which a face counts as showing them: more likely than all others together."""
+    score: Threshold = 0.6
+    """Smoothed probability from which a face counts as showing them. For sad, fear and angry together the shipped
+    model reaches 0.6 on 60 % of FER2013's faces so labelled, on 21 % of the neutral and 5 % of the happy ones."""
     window_seconds: PositiveSeconds = 60.0
     """Only what was observed within this time counts."""
     min_observed_seconds: PositiveSeconds = 20.0
@@ -138,9 +139,10 @@ class SpikeAlert(_LevelAlert):
     kind: Literal["spike"]
     emotions: list[Emotion] = Field(min_length=1)
     """Their probabilities are added."""
-    score: Threshold = 0.85
-    """Smoothed probability from which the rule fires."""
-    clear_score: Threshold = 0.6
+    score: Threshold = 0.6
+    """Smoothed probability from which the rule fires. For fear the shipped model reaches 0.6 on 11 % of FER2013's
+    fearful faces and on 1 % of all others: what it calls a fright is one, and it misses many."""
+    clear_score: Threshold = 0.4
     """Smoothed probability under which it stops."""
     hold_seconds: Seconds = 4.0
     """A grimace lasts about a second; four seconds are meant."""
