@@ -30,7 +30,7 @@ align best; where their average is not read surely, as that of "fear", fewer and
 WORK = 96
 """Side in pixels at which faces are aligned: twice the data's resolution holds all of it."""
 ROUNDS = 3
-"""Alignments to the mean; after the third the mean changes by less than a gray value."""
+"""Alignments to a mean: first to that of all classes, then twice to the class' own."""
 EXAGGERATIONS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 SURE = 0.8
 """The least exaggeration is taken at which the model's weakest reading reaches this."""
