@@ -475,6 +475,13 @@ def test_only_time_that_speaks_for_the_episode_escalates_it() -> None:
     assert [change for _, change in home.changes] == [STARTED, ENDED]
 
 
+def test_a_camera_that_was_away_for_a_moment_is_no_alert() -> None:
+    home = Home(camera_rule(hold_seconds=5.0))
+    home.cameras(3, hall=CameraStatus.RECONNECTING)
+    home.cameras(100, hall=CameraStatus.ONLINE)
+    assert home.events == []
+
+
 def test_a_camera_that_only_flickers_back_is_still_away() -> None:
     home = Home(camera_rule())
     for _ in range(30):

@@ -32,7 +32,7 @@ SCRIPT = Script.solo(
     (10.0, Emotion.ANGRY),
     (15.0, Emotion.SAD),
     (35.0, Emotion.NEUTRAL),
-    (8.0, Emotion.FEAR),
+    (8.0, Emotion.SURPRISE),
     (22.0, Emotion.NEUTRAL),
     (20.0, None),
     (15.0, Emotion.HAPPY),
@@ -45,8 +45,7 @@ CONFIG = Config.model_validate(
                 "kind": "sustained", "name": "distress", "emotions": ["sad", "fear", "angry"], "window_seconds": 30,
                 "min_observed_seconds": 10, "hold_seconds": 2, "cooldown_seconds": 30,
             },
-            {"kind": "spike", "name": "fear", "emotions": ["fear"], "score": 0.6, "clear_score": 0.4,
-             "hold_seconds": 2},
+            {"kind": "spike", "name": "startle", "emotions": ["surprise", "fear"], "hold_seconds": 2},
             {"kind": "spike", "name": "joy", "emotions": ["happy"], "score": 0.7, "hold_seconds": 3,
              "cooldown_seconds": 20, "severity": "info"},
             {"kind": "absence", "name": "absence", "absent_hours": 10 / 3600, "active_hours": "00:00-23:59"},
@@ -106,7 +105,7 @@ def test_every_scripted_episode_is_raised_once_in_time_and_no_other() -> None:
 
     raised = [event for event in events if event.change is EpisodeChange.STARTED]
     due = [event for event in foresee(SCRIPT, moments) if event.change is EpisodeChange.STARTED]
-    assert [event.episode.rule for event in due] == ["joy", "distress", "fear", "absence", "joy"]
+    assert [event.episode.rule for event in due] == ["joy", "distress", "startle", "absence", "joy"]
     assert [event.episode.rule for event in raised] == [event.episode.rule for event in due]
     for event, earliest in zip(raised, due, strict=True):
         delay = event.at.monotonic - earliest.at.monotonic

@@ -36,7 +36,7 @@ def test_the_demo_shows_calm_joy_distress_fright_and_an_empty_room() -> None:
         Emotion.HAPPY,
         Emotion.SAD,
         Emotion.ANGRY,
-        Emotion.FEAR,
+        Emotion.SURPRISE,
         None,
     }
     assert 45 <= DEMO_SCRIPT.seconds <= 60

@@ -157,7 +157,9 @@ class _CameraRule:
         if status is CameraStatus.DISABLED:  # on purpose: over at once, without a hold
             self._trigger, self._good_seconds = _trigger(self._rule), RECOVERY_SECONDS
             return self.keeper.update(None, now=now, end_reason=EndReason.PAUSED)
-        if not self._trigger.update(float(in_trouble), interval_seconds=elapsed, now=now.monotonic):
+        # Too short a recovery neither adds to the trouble nor ends it.
+        level = 1.0 if bad else None if in_trouble else 0.0
+        if not self._trigger.update(level, interval_seconds=elapsed, now=now.monotonic):
             return self.keeper.update(None, now=now)
         firing = Firing(1.0, {TROUBLE_SECONDS: self._trouble_seconds}, interval_seconds=elapsed if bad else 0.0)
         return self.keeper.update(firing, now=now)

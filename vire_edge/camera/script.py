@@ -113,9 +113,9 @@ DEMO_SCRIPT = Script.solo(
     (4.0, Emotion.ANGRY),
     (5.0, Emotion.SAD),
     (6.0, Emotion.NEUTRAL),
-    (5.0, Emotion.FEAR),
+    (5.0, Emotion.SURPRISE),
     (4.0, Emotion.NEUTRAL),
     (6.0, None),
     (6.0, Emotion.HAPPY),
 )
-"""What the actor plays by default, 52 s: calm, joy, distress, a fright, an empty room, joy."""
+"""What the actor plays by default, 52 s: calm, joy, distress, a start, an empty room, joy."""

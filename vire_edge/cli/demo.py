@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 ACTOR = "synthetic"
 DEVICE = "demo"
-EXPECTED_ALERTS = ("distress", "fear", "absence")
-"""What the actor's play raises, each once: sustained distress, a fright, an empty room."""
+EXPECTED_ALERTS = ("distress", "startle", "absence")
+"""What the actor's play raises, each once: sustained distress, a start, an empty room."""
 PATIENCE_SECONDS = 180.0
 """The play takes 52 s; a slow box may take longer to start."""
 RULES: list[dict[str, Any]] = [
@@ -44,7 +44,7 @@ RULES: list[dict[str, Any]] = [
         "share": 0.8,
         "hold_seconds": 1,
     },
-    {"kind": "spike", "name": "fear", "emotions": ["fear"], "score": 0.6, "clear_score": 0.4, "hold_seconds": 2},
+    {"kind": "spike", "name": "startle", "emotions": ["surprise", "fear"], "hold_seconds": 2},
     {"kind": "absence", "name": "absence", "absent_hours": 4 / 3600, "active_hours": "00:00-23:59"},
     {"kind": "camera", "name": "camera-offline", "hold_seconds": 5},
 ]
