@@ -15,6 +15,7 @@ from vire_edge.training.dataset import Dataset, load
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 FER2013 = SHARED / "data" / "fer2013" / "fer2013.csv.gz"
+FER_PLUS = FER2013.with_name("fer2013new.csv")
 HEADER = "emotion,pixels,Usage"
 
 
@@ -43,6 +44,21 @@ def tiny_csv(folder: Path, *, per_class: int = 12) -> Path:
         images, labels = patterns(seed, count)
         lines += [row(label, image, usage) for image, label in zip(images, labels, strict=True)]
     path = folder / "fer2013.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def fer_plus_csv(folder: Path, labels: list[int]) -> Path:
+    """Seven of ten votes for the label of each training image, two for neutral, one for none of the classes."""
+    columns = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral", "contempt", "unknown", "NF")
+    lines = [",".join(("Usage", "Image name", *columns))]
+    for index, label in enumerate(labels):
+        votes = [0] * 10
+        votes[label] += 7
+        votes[6] += 2
+        votes[8] += 1
+        lines.append(",".join(map(str, ("Training", f"fer{index:07}.png", *votes))))
+    path = folder / "fer2013new.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
 

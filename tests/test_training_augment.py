@@ -3,11 +3,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from fer2013_samples import patterns
 
 from vire_edge.training.augment import NONE, PUBLISHED, Augmentation, augment
-from vire_edge.training.batches import Batches, class_weights
+from vire_edge.training.batches import Batches, class_weights, mix
 from vire_edge.training.dataset import Faces
+from vire_edge.training.recipes import Recipe
 
 IMAGES, LABELS = patterns(5, 4)
 
@@ -60,8 +62,10 @@ def test_brightness_and_contrast_stay_inside_the_range() -> None:
 
 
 def batches(**changes: object) -> Batches:
-    settings = {"batch_size": 8, "augmentation": PUBLISHED, "class_weight_power": 0.0, "seed": 1, **changes}
-    return Batches(Faces(IMAGES, np.array(LABELS)), **settings)  # type: ignore[arg-type]
+    votes = changes.pop("votes_on_images", None)
+    recipe = Recipe(0.1, batch_size=8, epochs=10, initializer="he_normal", augmentation=PUBLISHED)
+    faces = Faces(IMAGES, np.array(LABELS), votes)  # type: ignore[arg-type]
+    return Batches(faces, replace(recipe, **changes), seed=1)  # type: ignore[arg-type]
 
 
 def test_an_epoch_gives_every_face_once_in_another_order_each_time() -> None:
@@ -100,3 +104,60 @@ def test_labels_are_one_hot_and_weights_favour_the_rare() -> None:
 def test_settings_that_change_nothing_are_known_as_such() -> None:
     assert NONE.changes_nothing
     assert not replace(NONE, flip=True).changes_nothing
+
+
+def test_scale_alone_keeps_a_square_square() -> None:
+    images = np.zeros((60, 48, 48), np.uint8)
+    images[:, 16:32, 16:32] = 255
+    scaled = augment(images, Augmentation(scale=0.3), rng())
+    heights, widths = ((scaled > 127).any(axis=axis).sum(axis=1) for axis in (2, 1))
+    assert np.abs(heights - widths).max() <= 1
+    assert heights.min() < 14
+    assert 18 < heights.max() <= 16 * 1.3 + 1
+
+
+def test_erasing_puts_one_rectangle_into_its_share_of_the_faces() -> None:
+    plain = np.full((400, 48, 48), 100, np.uint8)
+    erased = augment(plain, Augmentation(erasing=0.5), rng()) != 100
+    touched = erased.any(axis=(1, 2))
+    assert 0.4 < touched.mean() < 0.6
+    boxes = erased[touched].any(axis=1).sum(axis=1) * erased[touched].any(axis=2).sum(axis=1) / 48**2
+    assert 0.02 < boxes.min() < boxes.max() < 0.23
+    assert plain.min() == 100
+
+
+def test_halved_changes_are_half_as_far_and_whole() -> None:
+    halved = Augmentation(rotation_degrees=12, scale=0.2, flip=True, erasing=0.5).halved()
+    assert halved == Augmentation(rotation_degrees=6, scale=0.1, flip=True)
+    assert NONE.halved().changes_nothing
+
+
+def test_mixed_faces_have_mixed_targets() -> None:
+    one_hot = np.eye(7, dtype=np.float32)[LABELS]
+    images = np.repeat(np.array(LABELS, np.uint8) * 40, 48 * 48).reshape(-1, 48, 48)
+    mixed, targets, weights = mix(images, one_hot, np.arange(len(LABELS), dtype=np.float32), 1.0, rng())
+    np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(mixed[:, 0, 0], targets @ np.arange(7) * 40, atol=0.51)
+    assert (targets.max(axis=1) < 0.999).any()
+    assert weights.sum() == pytest.approx(np.arange(len(LABELS)).sum(), rel=1e-5)
+    assert mixed.dtype == np.uint8
+
+
+def test_votes_soften_the_labels_until_the_calm_end() -> None:
+    votes = np.full((len(IMAGES), 7), 1 / 7, np.float32)
+    soft = batches(votes_on_images=votes, votes=0.3, calm=0.2)
+    soft.epoch = 7
+    assert np.allclose(soft[0][1].max(axis=1), 0.7 + 0.3 / 7)
+    soft.epoch = 8
+    assert (soft[0][1].max(axis=1) == 1).all()
+
+
+def test_half_of_the_batches_are_mixed_and_none_at_the_calm_end() -> None:
+    def mixed(epoch: int) -> int:
+        plain.epoch = epoch
+        return sum(bool((plain[index][1].max(axis=1) < 1).any()) for index in range(len(plain)))
+
+    plain = batches(batch_size=2, mixup=1.0, calm=0.2)
+    counts = [mixed(epoch) for epoch in range(10)]
+    assert 0.2 < sum(counts[:8]) / (8 * len(plain)) < 0.6
+    assert counts[8:] == [0, 0]

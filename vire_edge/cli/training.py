@@ -22,8 +22,8 @@ from vire_edge.errors import StorageError, TrainingError
 if TYPE_CHECKING:
     # The package costs nothing to import, but a command that is not run must not load OpenCV and ONNX Runtime.
     from vire_edge.training.evaluate import Metrics
+    from vire_edge.training.progress import BatchDone, Event
     from vire_edge.training.settings import TrainSettings
-    from vire_edge.training.train import BatchDone, Event
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as shells give it."""
@@ -40,8 +40,14 @@ def train(
     arch: Annotated[str, typer.Option(help="The network; --list names them.")] = "cnn",
     preset: Annotated[
         str,
-        typer.Option(help="The recipe: default (ours), paper-1 or paper-2 (published, without and with augmentation)."),
+        typer.Option(
+            help="The recipe: default, best (hours), paper-1 or paper-2 (published, without and with augmentation)."
+        ),
     ] = "default",
+    fer_plus: Annotated[
+        Path | None,
+        typer.Option(help="FER+'s fer2013new.csv: ten people's votes on each image, where the recipe takes them in."),
+    ] = None,
     run: Annotated[
         Path | None, typer.Option(help="Directory for the results; runs/ARCH-PRESET-TIME when omitted.")
     ] = None,
@@ -66,11 +72,12 @@ def train(
             raise TrainingError("--resume needs the directory of the run to go on with: --run DIRECTORY")
         settings = stored_settings(run)
         settings = settings if data is None else replace(settings, data=data)
+        settings = settings if fer_plus is None else replace(settings, fer_plus=fer_plus)
     else:
         if data is None:
             raise TrainingError("there is nothing to learn from; name FER2013's file with --data fer2013.csv.gz")
         folder = run or Path("runs") / f"{arch}-{preset}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
-        settings = TrainSettings(data=data, run=folder, architecture=arch, preset=preset, seed=seed)
+        settings = TrainSettings(data=data, run=folder, architecture=arch, preset=preset, seed=seed, fer_plus=fer_plus)
         given = dict(zip(OVERRIDES, (epochs, batch_size, learning_rate), strict=True))
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         settings = replace(settings, recipe=replace(settings.effective_recipe, **changes))
@@ -212,18 +219,20 @@ class _Reporter:
         self._progress.stop()
 
     def __call__(self, event: Event) -> None:
-        from vire_edge.training import train as training
+        from vire_edge.training import progress
 
-        if isinstance(event, training.DataReady):
+        if isinstance(event, progress.DataReady):
             found = event.findings
             self._console.print(
                 f"{found.images} training images: {found.repeats} repeats, {found.conflicting} with conflicting "
                 f"labels, {found.blank} blank, {found.leaks} also in PublicTest"
             )
+            if event.with_votes:
+                self._console.print(f"with the votes of FER+; {event.faceless} images left out that show no face")
             self._console.print(
                 f"learning from {event.learnt}, {event.held_out} held out, PublicTest {event.evaluated}"
             )
-        elif isinstance(event, training.BatchDone):
+        elif isinstance(event, progress.BatchDone):
             self._batch(event)
         else:
             record = event.record

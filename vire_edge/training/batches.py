@@ -11,24 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vire_edge.domain import EMOTIONS
-from vire_edge.training.augment import Augmentation, augment
+from vire_edge.training.augment import augment
 from vire_edge.training.backend import load_keras
 from vire_edge.training.dataset import Faces
+from vire_edge.training.recipes import Recipe
 
 Batch = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
-"""Faces uint8 `[B, 48, 48, 1]`, one-hot labels `[B, 7]`, weights `[B]`."""
+"""Faces uint8 `[B, 48, 48, 1]`, targets `[B, 7]` whose rows sum to 1, weights `[B]`."""
 
 
 class Batches:
     """One epoch of batches; `epoch` says which."""
 
-    def __init__(
-        self, faces: Faces, *, batch_size: int, augmentation: Augmentation, class_weight_power: float, seed: int
-    ) -> None:
+    def __init__(self, faces: Faces, recipe: Recipe, *, seed: int) -> None:
         self._faces = faces
-        self._batch_size = batch_size
-        self._augmentation = augmentation
-        self._weights = class_weights(faces.labels, class_weight_power)
+        self._recipe = recipe
+        self._weights = class_weights(faces.labels, recipe.class_weight_power)
+        self._one_hot = np.eye(len(EMOTIONS), dtype=np.float32)
         self._seed = seed
         self._epoch = -1
         self._order = np.arange(len(faces))
@@ -46,14 +45,47 @@ class Batches:
             self._order = np.random.default_rng((self._seed, epoch)).permutation(len(self._faces))
 
     def __len__(self) -> int:
-        return (len(self._faces) + self._batch_size - 1) // self._batch_size
+        return (len(self._faces) + self._recipe.batch_size - 1) // self._recipe.batch_size
 
     def __getitem__(self, index: int) -> Batch:
-        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        recipe, calm = self._recipe, self._epoch >= self._recipe.calm_from
+        chosen = self._order[index * recipe.batch_size : (index + 1) * recipe.batch_size]
         rng = np.random.default_rng((self._seed, self._epoch, index))
         labels = self._faces.labels[chosen]
-        images = augment(self._faces.images[chosen], self._augmentation, rng)
-        return images[..., None], np.eye(len(EMOTIONS), dtype=np.float32)[labels], self._weights[labels]
+        targets, weights = self._one_hot[labels], self._weights[labels]
+        images = augment(self._faces.images[chosen], recipe.augmentation.halved() if calm else recipe.augmentation, rng)
+        if self._faces.votes is not None and not calm:
+            targets = (1 - recipe.votes) * targets + recipe.votes * self._faces.votes[chosen]
+        # Every other batch, not all: the network also has to see faces that are whole.
+        if recipe.mixup and not calm and rng.random() < 0.5:
+            images, targets, weights = mix(images, targets, weights, recipe.mixup, rng)
+        return images[..., None], np.asarray(targets, np.float32), weights
+
+
+def mix(
+    images: NDArray[np.uint8],
+    targets: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    alpha: float,
+    rng: np.random.Generator,
+) -> Batch:
+    """Lay each face over another one of the batch (mixup, Zhang et al. 2018), with one share for all.
+
+    Args:
+        images: uint8 `[B, height, width]`.
+        targets: `[B, 7]`.
+        weights: `[B]`.
+        alpha: of the beta distribution that the share comes from; the smaller, the less is mixed.
+        rng: the same state gives the same result.
+    """
+    share = float(rng.beta(alpha, alpha))
+    other = rng.permutation(len(images))
+    mixed = np.rint(share * images + (1 - share) * images[other].astype(np.float32)).astype(np.uint8)
+    return (
+        mixed,
+        np.asarray(share * targets + (1 - share) * targets[other], np.float32),
+        np.asarray(share * weights + (1 - share) * weights[other], np.float32),
+    )
 
 
 def class_weights(labels: NDArray[np.int64], power: float) -> NDArray[np.float32]:

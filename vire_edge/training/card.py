@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vire_edge.domain import EMOTIONS
-from vire_edge.training.recipes import Recipe
+from vire_edge.training.recipes import Optimizer, Recipe
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import stored_settings
 
@@ -105,6 +105,12 @@ Missed most often: {" and ".join(f"{emotion} ({1 - recall:.0%})" for recall, emo
 
 def _data(data: dict[str, Any], *, clean: bool) -> str:
     found = data["findings"]
+    votes = (
+        "\nThe votes of FER+ go into what is learnt, without "
+        f"the {data['faceless']} images that show no face by them.\n"
+        if data.get("with_votes")
+        else ""
+    )
     verdict = "repeats were learnt from once, the others not at all" if clean else "all of these were learnt from"
     return f"""\
 ## Data
@@ -113,7 +119,7 @@ FER2013, {found["images"]} training images; {data["learnt"]} learnt from, {data[
 Found among them: {found["repeats"]} exact repeats, {found["blank"]} blank ones, {found["leaks"]} that also stand in
 PublicTest, {found["conflicting"]} in {found["conflicting_groups"]} groups of identical images with conflicting labels;
 {verdict}.
-
+{votes}
 - dataset digest `{data["dataset_digest"]}`
 - digest of the images learnt from `{data["split_digest"]}`
 """
@@ -140,11 +146,13 @@ def _recipe(recipe: Recipe) -> str:
     change = recipe.augmentation
     changes = (
         f"rotated ±{change.rotation_degrees:g}°, shifted {change.shift:.0%}, sheared {change.shear:.0%}, zoomed "
-        f"{change.zoom:.0%}, {'' if change.flip else 'not '}mirrored, contrast {change.contrast:.0%}, "
-        f"brightness {change.brightness:.0%}"
+        f"{change.zoom:.0%} in each direction and {change.scale:.0%} in both, {'' if change.flip else 'not '}mirrored, "
+        f"contrast {change.contrast:.0%}, brightness {change.brightness:.0%}, {change.erasing:.0%} with a part erased"
     )
-    rate = f"{recipe.learning_rate:g}, " + ("one epoch of warm-up, then a cosine to 0" if recipe.cosine else "constant")
-    optimizer = f"AdamW with weight decay {recipe.weight_decay:g}" if recipe.weight_decay else "Adam"
+    warm_up = f"{recipe.warm_up} epoch{'s' if recipe.warm_up > 1 else ''} of warm-up, then a cosine to 0"
+    rate = f"{recipe.learning_rate:g}, " + (warm_up if recipe.cosine else "constant")
+    optimizer = "SGD with Nesterov's momentum of 0.9" if recipe.optimizer is Optimizer.SGD else "Adam"
+    optimizer += f", decoupled weight decay {recipe.weight_decay:g}" if recipe.weight_decay else ""
     lines = [
         f"{optimizer}, learning rate {rate}",
         f"{recipe.epochs} epochs in batches of {recipe.batch_size}; {recipe.initializer}; dropout {recipe.dropout:g}",
@@ -152,4 +160,10 @@ def _recipe(recipe: Recipe) -> str:
         f"label smoothing {recipe.label_smoothing:g}; moving average of the weights {recipe.averaging:g}",
         f"class weights: a class' frequency to the power of -{recipe.class_weight_power:g}",
     ]
+    if recipe.mixup:
+        lines.append(f"mixup {recipe.mixup:g} on half of the batches")
+    if recipe.votes:
+        lines.append(f"the votes of FER+, where given, make {recipe.votes:.0%} of the label")
+    if recipe.calm:
+        lines.append(f"the last {recipe.calm:.0%} of the epochs: half the changes, whole, unmixed, by the labels alone")
     return "\n".join(f"- {line}" for line in lines)

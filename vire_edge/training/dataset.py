@@ -41,19 +41,22 @@ class Faces:
     """`[N, 48, 48]` gray, 0..255."""
     labels: NDArray[np.int64]
     """`[N]`, 0..6 in the order of `EMOTIONS`."""
+    votes: NDArray[np.float32] | None = None
+    """`[N, 7]`, the distribution that several people saw; rows sum to 1."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, which: NDArray[np.bool_] | NDArray[np.int64]) -> Faces:
         """The faces that a mask or a list of indices picks."""
-        return Faces(self.images[which], self.labels[which])
+        return Faces(self.images[which], self.labels[which], None if self.votes is None else self.votes[which])
 
     def digest(self) -> str:
-        """SHA-256 in hex over label and pixels of every face, independent of their order."""
+        """SHA-256 in hex over label, pixels and votes of every face, independent of their order."""
+        votes = [b""] * len(self) if self.votes is None else [row.tobytes() for row in self.votes]
         rows = sorted(
-            hashlib.sha256(bytes([label]) + image.tobytes()).digest()
-            for image, label in zip(self.images, self.labels.tolist(), strict=True)
+            hashlib.sha256(bytes([label]) + image.tobytes() + vote).digest()
+            for image, label, vote in zip(self.images, self.labels.tolist(), votes, strict=True)
         )
         return hashlib.sha256(b"".join(rows)).hexdigest()
 

@@ -108,6 +108,8 @@ def make_expressions(
         for factor in POOLS[1:]:
             if best.is_sure:
                 break
+            if factor * count >= len(pictures):
+                continue  # the same faces again
             surer = _average(pictures[: factor * count], everyone, count)
             if surer.faces < FEWEST:
                 break

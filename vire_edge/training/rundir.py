@@ -10,7 +10,7 @@ import io
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,17 @@ class EpochRecord:
     seconds: float
 
 
+class Checkpoint(NamedTuple):
+    """What a run goes on from. Batches and dropout depend on seed and epoch, so no generator's state is in it."""
+
+    weights: list[NDArray[Any]]
+    """In Keras' order, batch-norm statistics included."""
+    optimizer: list[NDArray[Any]]
+    """The number of steps, from which the learning rate follows, and the optimizer's slots."""
+    averaged: list[NDArray[Any]]
+    """The moving average of `weights`; empty where the recipe has none."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
     """Paths and formats."""
@@ -46,8 +57,8 @@ class RunDirectory:
 
     @property
     def checkpoint(self) -> Path:
-        """Weights and optimizer after the last complete epoch, Keras."""
-        return self.path / "checkpoint.keras"
+        """All that the next epoch depends on, after the last complete one, npz: one file, so that no part is newer."""
+        return self.path / "checkpoint.npz"
 
     @property
     def kept(self) -> Path:
@@ -130,6 +141,28 @@ class RunDirectory:
         half = path.with_suffix(".half.keras")
         model.save(half)
         half.replace(path)
+
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Save it in one step."""
+        arrays = {
+            f"{field}_{index}": array
+            for field, values in zip(Checkpoint._fields, checkpoint, strict=True)
+            for index, array in enumerate(values)
+        }
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        self._replace(self.checkpoint, buffer.getvalue())
+
+    def load_checkpoint(self) -> Checkpoint:
+        """The last one saved."""
+        with np.load(self.checkpoint) as arrays:
+            # An archive lists its arrays in the order in which they were written.
+            return Checkpoint(
+                *(
+                    [arrays[name] for name in arrays.files if name.rsplit("_", 1)[0] == field]
+                    for field in Checkpoint._fields
+                )
+            )
 
     def save_weights(self, weights: list[NDArray[np.floating[Any]]]) -> None:
         """Save the chosen weights in one step."""

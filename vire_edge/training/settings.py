@@ -8,7 +8,7 @@ from typing import Any
 
 from vire_edge.errors import TrainingError
 from vire_edge.training.augment import Augmentation
-from vire_edge.training.recipes import Recipe, recipe_for
+from vire_edge.training.recipes import Optimizer, Recipe, recipe_for
 from vire_edge.training.rundir import RunDirectory
 
 OVERRIDES = ("epochs", "batch_size", "learning_rate")
@@ -28,6 +28,8 @@ class TrainSettings:
     recipe: Recipe | None = None
     """Replaces the preset's."""
     seed: int = 1
+    fer_plus: Path | None = None
+    """FER+'s votes on the images of `data`."""
 
     @property
     def effective_recipe(self) -> Recipe:
@@ -42,7 +44,9 @@ class TrainSettings:
     def command(self) -> str:
         """The command that repeats this run, with the data's name instead of its path."""
         base, used = recipe_for(self.preset, self.architecture), self.effective_recipe
-        words = ["vire-edge train", f"--data {self.data.name}", f"--arch {self.architecture}"]
+        words = ["vire-edge train", f"--data {self.data.name}"]
+        words += [] if self.fer_plus is None else [f"--fer-plus {self.fer_plus.name}"]
+        words += [f"--arch {self.architecture}"]
         words += [f"--preset {self.preset}", f"--seed {self.seed}"]
         words += [
             f"--{name.replace('_', '-')} {getattr(used, name)}"
@@ -53,7 +57,12 @@ class TrainSettings:
 
     def as_json(self) -> dict[str, Any]:
         """What `stored_settings` reads again."""
-        return {**asdict(self), "data": str(self.data.resolve()), "recipe": asdict(self.effective_recipe)}
+        return {
+            **asdict(self),
+            "data": str(self.data.resolve()),
+            "fer_plus": None if self.fer_plus is None else str(self.fer_plus.resolve()),
+            "recipe": asdict(self.effective_recipe),
+        }
 
 
 def stored_settings(run: Path) -> TrainSettings:
@@ -67,7 +76,9 @@ def stored_settings(run: Path) -> TrainSettings:
     try:
         recipe = stored.pop("recipe")
         augmentation = Augmentation(**recipe.pop("augmentation"))
-        stored |= {"data": Path(stored["data"]), "run": run}
-        return TrainSettings(**stored | {"recipe": Recipe(**recipe, augmentation=augmentation)})
-    except (KeyError, TypeError, AttributeError) as error:
+        optimizer = Optimizer(recipe.pop("optimizer", Optimizer.ADAM))
+        votes = stored.get("fer_plus")
+        stored |= {"data": Path(stored["data"]), "fer_plus": votes and Path(votes), "run": run}
+        return TrainSettings(**stored | {"recipe": Recipe(**recipe, augmentation=augmentation, optimizer=optimizer)})
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise TrainingError(f"{directory.settings} is of another version ({error}); start a new run") from error

@@ -6,8 +6,6 @@ alone, so a run that was killed and resumed ends as if it had not been.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,56 +15,15 @@ import numpy as np
 from vire_edge.errors import TrainingError
 from vire_edge.training import cleaning
 from vire_edge.training.architectures import Plan, build
-from vire_edge.training.backend import KerasModel, environment, load_keras
-from vire_edge.training.batches import Batches, as_py_dataset
+from vire_edge.training.backend import environment, load_keras
+from vire_edge.training.batches import Batches
 from vire_edge.training.dataset import Faces, Split, load
-from vire_edge.training.evaluate import cross_entropy
-from vire_edge.training.finish import finish, predict
-from vire_edge.training.recipes import Recipe
-from vire_edge.training.rundir import EpochRecord, RunDirectory
+from vire_edge.training.fer_plus import read_votes, with_votes
+from vire_edge.training.finish import finish
+from vire_edge.training.fitting import Fitting, compile_for
+from vire_edge.training.progress import DataReady, OnEvent
+from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import TrainSettings
-
-
-@dataclass(frozen=True, slots=True)
-class DataReady:
-    """The data is read, cleaned and split."""
-
-    dataset_digest: str
-    split_digest: str
-    """Of the images that are learnt from."""
-    findings: cleaning.Findings
-    learnt: int
-    held_out: int
-    evaluated: int
-
-
-@dataclass(frozen=True, slots=True)
-class BatchDone:
-    """One more batch was learnt from."""
-
-    epoch: int
-    """From 1."""
-    epochs: int
-    batch: int
-    """From 1."""
-    batches: int
-    images_per_second: float
-    loss: float
-    accuracy: float
-
-
-@dataclass(frozen=True, slots=True)
-class EpochDone:
-    """One more epoch is in the checkpoint."""
-
-    record: EpochRecord
-    epochs: int
-    kept: bool
-    """Whether this epoch's weights are the chosen ones so far."""
-
-
-Event = DataReady | BatchDone | EpochDone
-OnEvent = Callable[[Event], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,40 +60,54 @@ def train(settings: TrainSettings, *, on_event: OnEvent, resume: bool = False) -
     keras = load_keras()
     run = RunDirectory(settings.run)
     dataset = load(settings.data)
-    training, evaluation = dataset[Split.TRAINING], dataset[Split.PUBLIC_TEST]
-    if recipe.clean:
-        training = cleaning.clean(training, evaluation)
+    evaluation = dataset[Split.PUBLIC_TEST]
+    training, faceless = _training(dataset[Split.TRAINING], evaluation, settings)
     learn, held_out = cleaning.hold_out(training, recipe.held_out, seed=settings.seed)
-    findings = cleaning.inspect(dataset[Split.TRAINING], evaluation)
-    ready = DataReady(dataset.digest(), learn.digest(), findings, len(learn), len(held_out), len(evaluation))
+    ready = DataReady(
+        dataset_digest=dataset.digest(),
+        split_digest=learn.digest(),
+        findings=cleaning.inspect(dataset[Split.TRAINING], evaluation),
+        learnt=len(learn),
+        held_out=len(held_out),
+        evaluated=len(evaluation),
+        faceless=faceless,
+        with_votes=learn.votes is not None,
+    )
     _open(run, settings, ready, resume=resume)
     on_event(ready)
 
-    batches = Batches(
-        learn,
-        batch_size=recipe.batch_size,
-        augmentation=recipe.augmentation,
-        class_weight_power=recipe.class_weight_power,
-        seed=settings.seed,
-    )
+    batches = Batches(learn, recipe, seed=settings.seed)
     keras.utils.set_random_seed(settings.seed)
-    if run.checkpoint.exists():
-        model = keras.saving.load_model(run.checkpoint)
-    else:
-        model = build(settings.architecture, Plan(recipe.initializer, recipe.dropout))
-        _compile(model, recipe, steps_per_epoch=len(batches))
-    done = int(model.optimizer.iterations) // len(batches)
-    history = run.read_history(done) if done else []
-
-    fitting = _Fitting(model, batches, held_out, recipe, settings.seed, run, history, on_event)
+    model = build(settings.architecture, Plan(recipe.initializer, recipe.dropout))
+    compile_for(model, recipe, steps_per_epoch=len(batches))
+    fitting = Fitting(model, batches, held_out=held_out, recipe=recipe, seed=settings.seed, run=run, on_event=on_event)
+    if resume and run.checkpoint.exists():
+        fitting.restore()
     interrupted = fitting.run_epochs()
-    if not history:
+    if not fitting.history:
         raise TrainingError(f"stopped before the first epoch was complete; go on with --run {run.path} --resume")
-    kept = _kept(history, recipe)
     metrics = finish(
-        run, settings, held_out=held_out, evaluation=evaluation, training=dataset[Split.TRAINING], epoch=kept
+        run,
+        settings,
+        held_out=held_out,
+        evaluation=evaluation,
+        training=dataset[Split.TRAINING],
+        epoch=fitting.kept_epoch,
     )
-    return RunResult(run.path, len(history), kept, interrupted, metrics)
+    return RunResult(run.path, len(fitting.history), fitting.kept_epoch, interrupted, metrics)
+
+
+def _training(training: Faces, evaluation: Faces, settings: TrainSettings) -> tuple[Faces, int]:
+    """The training images with what the recipe wants of FER+, cleaned, and how many were left out as faceless."""
+    recipe = settings.effective_recipe
+    faceless = np.zeros(len(training), bool)
+    if settings.fer_plus is not None:
+        if not recipe.votes:
+            raise TrainingError("the recipe takes nothing from FER+; leave out --fer-plus, or choose --preset best")
+        votes = read_votes(settings.fer_plus, Split.TRAINING)
+        training, faceless = with_votes(training, votes), votes.faceless
+    training = training.take(~faceless)
+    return cleaning.clean(training, evaluation) if recipe.clean else training, int(faceless.sum())
 
 
 def _open(run: RunDirectory, settings: TrainSettings, ready: DataReady, *, resume: bool) -> None:
@@ -146,119 +117,11 @@ def _open(run: RunDirectory, settings: TrainSettings, ready: DataReady, *, resum
         run.write_json(run.settings, settings.as_json())
         run.write_json(run.environment, environment())
         run.write_json(run.data, asdict(ready))
-    elif run.read_json(run.data)["split_digest"] != ready.split_digest:
+        return
+    if run.read_json(run.data)["split_digest"] != ready.split_digest:
         raise TrainingError(f"{run.path} was started with other images than {settings.data} holds; give the same file")
+    if run.kept.exists() and not run.checkpoint.exists():
+        raise TrainingError(f"{run.checkpoint} is missing, so the run cannot go on; start a new one")
 
 
-def _compile(model: KerasModel, recipe: Recipe, *, steps_per_epoch: int) -> None:
-    keras = load_keras()
-    rate: Any = recipe.learning_rate
-    if recipe.cosine:
-        rate = keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=0.0,
-            warmup_target=recipe.learning_rate,
-            warmup_steps=steps_per_epoch,
-            decay_steps=steps_per_epoch * max(1, recipe.epochs - 1),
-        )
-    averaging = {"use_ema": True, "ema_momentum": recipe.averaging} if recipe.averaging else {}
-    if recipe.weight_decay:
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, **averaging)
-    else:
-        optimizer = keras.optimizers.Adam(rate, **averaging)
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
-    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
-
-
-@dataclass(slots=True)
-class _Fitting:
-    """The epochs: what happens before, inside and after each."""
-
-    model: KerasModel
-    batches: Batches
-    held_out: Faces
-    recipe: Recipe
-    seed: int
-    run: RunDirectory
-    history: list[EpochRecord]
-    """Grows by one record an epoch."""
-    on_event: OnEvent
-    started: float = 0.0
-    """Monotonic seconds at the epoch's begin."""
-
-    def run_epochs(self) -> bool:
-        """Train from the epoch after the history on; True when Ctrl-C ended it."""
-        if len(self.history) >= self.recipe.epochs:
-            return False
-        hooks = load_keras().callbacks.LambdaCallback(
-            on_epoch_begin=self.begin, on_train_batch_end=self.report, on_epoch_end=self.end
-        )
-        try:
-            self.model.fit(
-                as_py_dataset(self.batches),
-                epochs=self.recipe.epochs,
-                initial_epoch=len(self.history),
-                callbacks=[hooks],
-                shuffle=False,  # the batches shuffle themselves, by seed and epoch
-                verbose=0,
-            )
-        except KeyboardInterrupt:
-            return True
-        return False
-
-    def begin(self, epoch: int, _logs: dict[str, float] | None) -> None:
-        self.started = time.monotonic()
-        self.batches.epoch = epoch
-        # Dropout, too, depends on seed and epoch alone: a checkpoint does not hold its generators' state.
-        states = [variable for variable in self.model.variables if variable.path.endswith("seed_generator_state")]
-        fresh = np.random.default_rng((self.seed, epoch)).integers(0, 2**31, len(states))
-        for state, value in zip(states, fresh.tolist(), strict=True):
-            state.assign(np.array([value, 0]))
-
-    def report(self, batch: int, logs: dict[str, float]) -> None:
-        seconds = max(time.monotonic() - self.started, 1e-9)
-        self.on_event(
-            BatchDone(
-                epoch=len(self.history) + 1,
-                epochs=self.recipe.epochs,
-                batch=batch + 1,
-                batches=len(self.batches),
-                images_per_second=(batch + 1) * self.recipe.batch_size / seconds,
-                loss=float(logs["loss"]),
-                accuracy=float(logs["accuracy"]),
-            )
-        )
-
-    def end(self, epoch: int, logs: dict[str, float]) -> None:
-        seconds = time.monotonic() - self.started
-        current = self.model.get_weights()
-        if self.recipe.averaging:
-            self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
-        probabilities = predict(self.model, self.held_out)
-        record = EpochRecord(
-            epoch=epoch + 1,
-            learning_rate=float(self.model.optimizer.learning_rate),
-            loss=float(logs["loss"]),
-            accuracy=float(logs["accuracy"]),
-            held_out_loss=cross_entropy(probabilities, self.held_out.labels),
-            held_out_accuracy=float((probabilities.argmax(axis=1) == self.held_out.labels).mean()),
-            seconds=round(seconds, 3),
-        )
-        self.history.append(record)
-        kept = _kept(self.history, self.recipe) == record.epoch
-        if kept:
-            self.run.save_weights(self.model.get_weights())
-        self.model.set_weights(current)
-        # In this order a kill in between leaves a checkpoint that repeats the epoch, never one that skips it.
-        self.run.write_history(self.history)
-        self.run.save_model(self.run.checkpoint, self.model)
-        self.on_event(EpochDone(record, self.recipe.epochs, kept))
-
-
-def _kept(history: list[EpochRecord], recipe: Recipe) -> int:
-    """The chosen epoch, from 1."""
-    if recipe.keep_best:
-        return min(history, key=lambda record: record.held_out_loss).epoch
-    return history[-1].epoch
-
-
-__all__ = ["BatchDone", "DataReady", "EpochDone", "Event", "RunResult", "TrainSettings", "train"]
+__all__ = ["RunResult", "TrainSettings", "train"]

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fer2013_samples import patterns
+
+from vire_edge.training.architectures import Plan, build
+from vire_edge.training.backend import load_keras
+from vire_edge.training.batches import Batches
+from vire_edge.training.dataset import Faces
+from vire_edge.training.evaluate import cross_entropy
+from vire_edge.training.finish import predict
+from vire_edge.training.fitting import Average, Fitting, compile_for
+from vire_edge.training.progress import EpochDone, Event
+from vire_edge.training.recipes import recipe_for
+from vire_edge.training.rundir import RunDirectory
+
+pytestmark = [
+    # Keras hands TensorFlow's variables to numpy; numpy 2 asks TensorFlow for a newer signature.
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
+]
+
+RECIPE = replace(
+    recipe_for("best", "vire"), epochs=4, batch_size=16, warm_up=1, calm=0.25, averaging=0.8, learning_rate=0.05
+)
+IMAGES, LABELS = patterns(1, 8)
+LEARN = Faces(IMAGES, np.array(LABELS), np.eye(7, dtype=np.float32)[LABELS])
+HELD_OUT = Faces(patterns(3, 3)[0], np.array(patterns(3, 3)[1]))
+
+
+def small_network() -> Any:
+    """Batch norm and dropout, and little else to wait for."""
+    keras = load_keras()
+    keras.utils.set_random_seed(1)
+    face = keras.Input((48, 48, 1), dtype="uint8")
+    x = keras.layers.Rescaling(1 / 255)(face)
+    x = keras.layers.Conv2D(8, 5, strides=4, use_bias=False)(x)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    x = keras.layers.Dropout(0.2)(keras.layers.Flatten()(x))
+    return keras.Model(face, keras.layers.Dense(7, activation="softmax")(x))
+
+
+class Stopped(Exception):  # noqa: N818  # no error: where a test ends a run
+    pass
+
+
+def fitting(run: Path, *, stop_after: int = 99) -> Fitting:
+    def on_event(event: Event) -> None:
+        if isinstance(event, EpochDone) and event.record.epoch == stop_after:
+            raise Stopped
+
+    run.mkdir(exist_ok=True)
+    batches, network = Batches(LEARN, RECIPE, seed=1), small_network()
+    compile_for(network, RECIPE, steps_per_epoch=len(batches))
+    return Fitting(network, batches, held_out=HELD_OUT, recipe=RECIPE, seed=1, run=RunDirectory(run), on_event=on_event)
+
+
+def test_restored_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+    whole = fitting(tmp_path / "whole")
+    assert whole.run_epochs() is False
+    with pytest.raises(Stopped):
+        fitting(tmp_path / "stopped", stop_after=2).run_epochs()
+    resumed = fitting(tmp_path / "stopped")
+    resumed.restore()
+    assert len(resumed.history) == 2
+    resumed.run_epochs()
+
+    for ours, theirs in zip(resumed.history, whole.history, strict=True):
+        assert replace(ours, seconds=0).loss == pytest.approx(replace(theirs, seconds=0).loss, abs=1e-5)
+        assert ours.learning_rate == pytest.approx(theirs.learning_rate)
+        assert ours.held_out_loss == pytest.approx(theirs.held_out_loss, abs=1e-5)
+    ends = [RunDirectory(tmp_path / name).load_checkpoint() for name in ("stopped", "whole")]
+    for part in range(3):
+        assert ends[0][part]
+        for mine, other in zip(ends[0][part], ends[1][part], strict=True):
+            np.testing.assert_allclose(mine, other, rtol=0, atol=1e-5)
+
+
+def test_averaged_weights_and_statistics_are_measured_and_kept(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    done = fitting(run.path)
+    done.run_epochs()
+    checkpoint, kept = run.load_checkpoint(), run.load_weights()
+    for array, averaged in zip(kept, checkpoint.averaged, strict=True):
+        np.testing.assert_array_equal(array, averaged)
+    assert not np.array_equal(kept[3], checkpoint.weights[3]), "the moving mean of batch norm"
+    network = small_network()
+    network.set_weights(kept)
+    measured = cross_entropy(predict(network, HELD_OUT), HELD_OUT.labels)
+    assert measured == pytest.approx(done.history[-1].held_out_loss, abs=1e-5)
+    assert done.kept_epoch == RECIPE.epochs
+
+
+def test_average_begins_with_the_weights_and_follows_them_ever_more_slowly() -> None:
+    average = Average(0.9)
+    average.add([np.zeros(3, np.float32)], 1)
+    assert average.values[0].tolist() == [0, 0, 0]
+    moved = []
+    for step in range(2, 200):
+        before = average.values[0].copy()
+        average.add([before + 1], step)
+        moved.append(float((average.values[0] - before)[0]))
+    assert moved[0] == pytest.approx(9 / 11)
+    assert moved[-1] == pytest.approx(0.1, rel=1e-4)
+    assert moved == sorted(moved, reverse=True)
+
+
+def test_average_keeps_its_own_copy() -> None:
+    weights = np.ones(2, np.float32)
+    average = Average(0.5)
+    average.add([weights], 1)
+    weights += 5
+    assert average.values[0].tolist() == [1, 1]
+
+
+def test_learning_rate_warms_up_and_falls_to_nothing() -> None:
+    model = build("cnn", Plan())
+    compile_for(model, recipe_for("best", "vire"), steps_per_epoch=10)
+    rate = model.optimizer._learning_rate
+    rates = [float(rate(step)) for step in range(0, 1201, 10)]
+    assert rates[0] == 0
+    assert rates[3] == max(rates) == pytest.approx(0.1)
+    assert rates[3:] == sorted(rates[3:], reverse=True)
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+
+
+def test_weight_decay_leaves_biases_and_batch_norm_alone() -> None:
+    model = build("vire", Plan())
+    compile_for(model, replace(recipe_for("best", "vire"), cosine=False), steps_per_epoch=10)
+    decayed = {variable.name for variable in model.trainable_variables if model.optimizer._use_weight_decay(variable)}
+    assert decayed == {"kernel"}

@@ -1,0 +1,107 @@
+"""FER+: ten people's votes for each image of FER2013 → shares of the seven classes, row by row.
+
+The challenge's labels come from one annotator and a search word; FER+ (Barsoum et al. 2016)
+asked ten. It knows three answers more: "contempt", "unknown" and "no face".
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vire_edge.domain import EMOTIONS
+from vire_edge.errors import DatasetError
+from vire_edge.training.dataset import Faces, Split
+
+CLASSES = {
+    "anger": "angry",
+    "disgust": "disgust",
+    "fear": "fear",
+    "happiness": "happy",
+    "sadness": "sad",
+    "surprise": "surprise",
+    "neutral": "neutral",
+}
+"""FER+'s names of FER2013's classes."""
+UNDECIDED = ("contempt", "unknown")
+NO_FACE = "NF"
+COLUMNS = ("Usage", "Image name", *CLASSES, *UNDECIDED, NO_FACE)
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """How people saw the images of one split, in the order of FER2013's rows."""
+
+    shares: NDArray[np.float32]
+    """`[N, 7]`, each class' share of all votes; a row sums to less than 1 where people saw none of the seven."""
+    faceless: NDArray[np.bool_]
+    """`[N]`, where "no face" has the most votes, or the image has no name."""
+
+
+def read_votes(path: Path, split: Split) -> Votes:
+    """Read the votes for one split; the others are passed over unread.
+
+    Args:
+        path: `fer2013new.csv`.
+        split: whose rows.
+
+    Raises:
+        DatasetError: the file is missing or no such table, or a row is broken; the message names its line.
+    """
+    shares: list[list[float]] = []
+    faceless: list[bool] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+            if missing:
+                raise DatasetError(f"{path}, line 1: the column {missing[0]} is missing; give FER+'s fer2013new.csv")
+            for row in reader:
+                if row["Usage"] == split:
+                    votes = _votes(f"{path}, line {reader.line_num}", row)
+                    total = sum(votes.values())
+                    shares.append([votes[name] / total for name in _IN_ORDER])
+                    faceless.append(not row["Image name"] or votes[NO_FACE] == max(votes.values()))
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read ({error.strerror}); give FER+'s fer2013new.csv") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} is no text table ({error}); give FER+'s fer2013new.csv") from error
+    return Votes(np.array(shares, np.float32).reshape(-1, len(EMOTIONS)), np.array(faceless, bool))
+
+
+def with_votes(faces: Faces, votes: Votes) -> Faces:
+    """The faces, each with the distribution that people saw in it.
+
+    Votes for "contempt", "unknown" and "no face" say nothing against the label, so they count for it. That keeps
+    a picture that most people could not read at its label instead of at the one vote that is left.
+
+    Raises:
+        DatasetError: the votes are for other images: their number differs.
+    """
+    if len(faces) != len(votes.shares):
+        raise DatasetError(
+            f"FER+ votes on {len(votes.shares)} images where FER2013 has {len(faces)}; "
+            "its rows follow the original file's: give both files whole and in their order"
+        )
+    seen = votes.shares.copy()
+    seen[np.arange(len(faces)), faces.labels] += 1 - seen.sum(axis=1)
+    return replace(faces, votes=seen)
+
+
+def _votes(where: str, row: dict[str, str]) -> dict[str, int]:
+    votes: dict[str, int] = {}
+    for name in COLUMNS[2:]:
+        text = (row[name] or "").strip()
+        if not (text.isascii() and text.isdigit()):
+            raise DatasetError(f'{where}: {name} must be a number of votes, got "{text}"; correct or remove the line')
+        votes[name] = int(text)
+    if not any(votes.values()):
+        raise DatasetError(f"{where}: there is no vote; correct or remove the line")
+    return votes
+
+
+_IN_ORDER = sorted(CLASSES, key=lambda name: [str(emotion) for emotion in EMOTIONS].index(CLASSES[name]))

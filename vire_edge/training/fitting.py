@@ -1,0 +1,186 @@
+"""The epochs of a run: learn, average, measure on the held-out part, checkpoint."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vire_edge.training.backend import KerasModel, load_keras
+from vire_edge.training.batches import Batches, as_py_dataset
+from vire_edge.training.dataset import Faces
+from vire_edge.training.evaluate import cross_entropy
+from vire_edge.training.finish import predict
+from vire_edge.training.progress import BatchDone, EpochDone, OnEvent
+from vire_edge.training.recipes import Optimizer, Recipe
+from vire_edge.training.rundir import Checkpoint, EpochRecord, RunDirectory
+
+UNDECAYED = ["bias", "gamma", "beta"]
+"""Names of the variables that weight decay leaves alone: they shift and scale, which adds no complexity."""
+
+
+def compile_for(model: KerasModel, recipe: Recipe, *, steps_per_epoch: int) -> None:
+    """Give a network the recipe's loss, optimizer and learning rate."""
+    keras = load_keras()
+    rate: Any = recipe.learning_rate
+    if recipe.cosine:
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0,
+            warmup_target=recipe.learning_rate,
+            warmup_steps=steps_per_epoch * recipe.warm_up,
+            decay_steps=steps_per_epoch * max(1, recipe.epochs - recipe.warm_up),
+        )
+    decay = recipe.weight_decay or None
+    if recipe.optimizer is Optimizer.SGD:
+        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay)
+    elif decay:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=decay)
+    else:
+        optimizer = keras.optimizers.Adam(rate)
+    if decay:
+        optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+    # Now, so that a checkpoint has its slots to go into.
+    optimizer.build(model.trainable_variables)
+
+
+@dataclass(slots=True)
+class Average:
+    """A moving average of all weights, batch-norm statistics included.
+
+    Not the optimizer's own: that one leaves the statistics out, and a network with averaged weights and the last
+    step's statistics is neither of the two.
+    """
+
+    momentum: float
+    values: list[NDArray[Any]] = field(default_factory=list)
+
+    def add(self, weights: list[NDArray[Any]], step: int) -> None:
+        """Take in the weights after a step, from 1; the first ones count more, so that no beginning lingers."""
+        momentum = min(self.momentum, step / (step + 9))
+        if not self.values:
+            self.values = [weight.copy() for weight in weights]
+        for average, weight in zip(self.values, weights, strict=True):
+            np.add(average, (1 - momentum) * (weight - average), out=average)
+
+
+class Fitting:
+    """A network on its way through the epochs."""
+
+    def __init__(
+        self,
+        model: KerasModel,
+        batches: Batches,
+        *,
+        held_out: Faces,
+        recipe: Recipe,
+        seed: int,
+        run: RunDirectory,
+        on_event: OnEvent,
+    ) -> None:
+        self._model = model
+        self._batches = batches
+        self._held_out = held_out
+        self._recipe = recipe
+        self._seed = seed
+        self._run = run
+        self._on_event = on_event
+        self._average = Average(recipe.averaging)
+        self._step = 0
+        self._started = 0.0
+        self.history: list[EpochRecord] = []
+        """Grows by one record an epoch."""
+
+    @property
+    def kept_epoch(self) -> int:
+        """The chosen one so far, from 1; there must be a first."""
+        if self._recipe.keep_best:
+            return min(self.history, key=lambda record: record.held_out_loss).epoch
+        return self.history[-1].epoch
+
+    def restore(self) -> None:
+        """Go back to where the run's checkpoint was made."""
+        weights, optimizer, averaged = self._run.load_checkpoint()
+        self._model.set_weights(weights)
+        for variable, value in zip(self._model.optimizer.variables, optimizer, strict=True):
+            variable.assign(value)
+        self._average.values = averaged
+        self._step = int(self._model.optimizer.iterations)
+        self.history = self._run.read_history(self._step // len(self._batches))
+
+    def run_epochs(self) -> bool:
+        """Train from the epoch after the history on; True when Ctrl-C ended it."""
+        if len(self.history) >= self._recipe.epochs:
+            return False
+        hooks = load_keras().callbacks.LambdaCallback(
+            on_epoch_begin=self._begin, on_train_batch_end=self._step_done, on_epoch_end=self._end
+        )
+        try:
+            self._model.fit(
+                as_py_dataset(self._batches),
+                epochs=self._recipe.epochs,
+                initial_epoch=len(self.history),
+                callbacks=[hooks],
+                shuffle=False,  # the batches shuffle themselves, by seed and epoch
+                verbose=0,
+            )
+        except KeyboardInterrupt:
+            return True
+        return False
+
+    def _begin(self, epoch: int, _logs: dict[str, float] | None) -> None:
+        self._started = time.monotonic()
+        self._batches.epoch = epoch
+        # Dropout, too, depends on seed and epoch alone: a checkpoint does not hold its generators' state.
+        states = [variable for variable in self._model.variables if variable.path.endswith("seed_generator_state")]
+        fresh = np.random.default_rng((self._seed, epoch)).integers(0, 2**31, len(states))
+        for state, value in zip(states, fresh.tolist(), strict=True):
+            state.assign(np.array([value, 0]))
+
+    def _step_done(self, batch: int, logs: dict[str, float]) -> None:
+        self._step += 1
+        if self._recipe.averaging:
+            self._average.add(self._model.get_weights(), self._step)
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        self._on_event(
+            BatchDone(
+                epoch=len(self.history) + 1,
+                epochs=self._recipe.epochs,
+                batch=batch + 1,
+                batches=len(self._batches),
+                images_per_second=(batch + 1) * self._recipe.batch_size / seconds,
+                loss=float(logs["loss"]),
+                accuracy=float(logs["accuracy"]),
+            )
+        )
+
+    def _end(self, epoch: int, logs: dict[str, float]) -> None:
+        seconds = time.monotonic() - self._started
+        current = self._model.get_weights()
+        if self._recipe.averaging:
+            self._model.set_weights(self._average.values)
+        probabilities = predict(self._model, self._held_out)
+        record = EpochRecord(
+            epoch=epoch + 1,
+            learning_rate=float(self._model.optimizer.learning_rate),
+            loss=float(logs["loss"]),
+            accuracy=float(logs["accuracy"]),
+            held_out_loss=cross_entropy(probabilities, self._held_out.labels),
+            held_out_accuracy=float((probabilities.argmax(axis=1) == self._held_out.labels).mean()),
+            seconds=round(seconds, 3),
+        )
+        self.history.append(record)
+        kept = self.kept_epoch == record.epoch
+        if kept:
+            self._run.save_weights(self._model.get_weights())
+        self._model.set_weights(current)
+        # In this order a kill in between leaves a checkpoint that repeats the epoch, never one that skips it.
+        self._run.write_history(self.history)
+        numpy_of = load_keras().ops.convert_to_numpy
+        optimizer = [numpy_of(variable) for variable in self._model.optimizer.variables]
+        self._run.save_checkpoint(Checkpoint(current, optimizer, self._average.values))
+        self._on_event(EpochDone(record, self._recipe.epochs, kept))

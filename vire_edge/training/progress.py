@@ -1,0 +1,55 @@
+"""What a training run tells of itself while it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vire_edge.training.cleaning import Findings
+from vire_edge.training.rundir import EpochRecord
+
+
+@dataclass(frozen=True, slots=True)
+class DataReady:
+    """The data is read, cleaned and split."""
+
+    dataset_digest: str
+    split_digest: str
+    """Of the images that are learnt from, and of their votes."""
+    findings: Findings
+    learnt: int
+    held_out: int
+    evaluated: int
+    faceless: int = 0
+    """Training images left out because FER+ saw no face in them."""
+    with_votes: bool = False
+    """Whether the images that are learnt from carry the votes of FER+."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchDone:
+    """One more batch was learnt from."""
+
+    epoch: int
+    """From 1."""
+    epochs: int
+    batch: int
+    """From 1."""
+    batches: int
+    images_per_second: float
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class EpochDone:
+    """One more epoch is in the checkpoint."""
+
+    record: EpochRecord
+    epochs: int
+    kept: bool
+    """Whether this epoch's weights are the chosen ones so far."""
+
+
+Event = DataReady | BatchDone | EpochDone
+OnEvent = Callable[[Event], None]
