@@ -37,10 +37,10 @@ def feed(view: LiveView, message: Message) -> None:
     view.update(message.topic, json.loads(message.payload))
 
 
-def picture(view: LiveView, *, width: int = 100) -> str:
+def picture(view: LiveView, *, width: int = 100, height: int | None = None) -> str:
     console = Console(width=width, file=open(os.devnull, "w"), record=True, force_terminal=True)  # noqa: SIM115, PTH123
     with console.file:
-        console.print(view.renderable())
+        console.print(view.renderable(), height=height)
         return console.export_text()
 
 
@@ -96,6 +96,85 @@ def test_open_alerts_stay_and_events_are_remembered(view: LiveView) -> None:
     assert "is over after 30 s" in shown
 
 
+def test_alerts_come_first(view: LiveView) -> None:
+    view.update("vire/hall/alerts", alert("started"))
+    view.update("vire/hall/alerts/active", {"alerts": [alert("started")]})
+    shown = picture(view)
+    assert shown.index("! distress") < shown.index(" started ") < shown.index("kitchen online")
+    assert "! distress" in shown
+    view.update("vire/bedroom/availability", {"status": "online"})
+    assert "! hall: distress" in picture(view)
+
+
+@pytest.mark.parametrize("height", [24, 20, 12, 8])
+def test_a_short_terminal_keeps_alerts_people_and_note(view: LiveView, height: int) -> None:
+    people = [EmotionState(track_id=number, scores=SAD, observed_seconds=9, interval_seconds=0.1) for number in (1, 2)]
+    feed(view, MESSAGES.state("kitchen", people, not_observed=0, at=NOW))
+    feed(view, MESSAGES.camera(CameraState("hallway", CameraStatus.ONLINE, NOW), at=NOW))
+    for number in range(8):
+        view.update("vire/hall/alerts", alert("started", text=f"event {number}"))
+    view.update("vire/hall/alerts/active", {"alerts": [alert("started")]})
+    view.note = "no broker listens on 127.0.0.1:1883; trying again"
+    shown = picture(view, width=80, height=height)
+    assert len(shown.splitlines()) <= height
+    assert "! distress on camera kitchen" in shown
+    assert "event 7" in shown
+    assert shown.rstrip().endswith("trying again")
+    if height == 24:
+        assert "neutral" in shown
+    if height in {12, 20}:
+        assert "face 1" in shown
+        assert "face 2" in shown
+    assert "face 1  sad 80%, neutral 10%, fear 5%\n" in "".join(
+        line.strip("│ ") + "\n" for line in picture(view, width=80, height=12).splitlines()
+    )
+
+
+def test_a_recording_has_no_height(view: LiveView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINES", "5")
+    assert "neutral" in picture(view)
+
+
+def test_the_terminals_height_is_the_limit(view: LiveView) -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as terminal, os.fdopen(ours, "rb"):
+        console = Console(file=terminal, width=80, height=6, force_terminal=True)
+        assert len(console.render_lines(view.renderable())) <= 6
+
+
+def test_only_a_camera_that_works_says_that_nobody_is_there(view: LiveView) -> None:
+    feed(view, MESSAGES.state("kitchen", [], not_observed=0, at=NOW))
+    assert "nobody in view" in picture(view)
+    for status in set(CameraStatus) - {CameraStatus.ONLINE}:
+        feed(view, MESSAGES.camera(CameraState("kitchen", status, NOW), at=NOW))
+        assert "nobody" not in picture(view)
+    feed(view, MESSAGES.camera(CameraState("kitchen", CameraStatus.ONLINE, NOW), at=NOW))
+    feed(view, MESSAGES.availability("offline", at=NOW))
+    assert "nobody" not in picture(view)
+
+
+def test_a_pause_is_told_until_its_end(view: LiveView) -> None:
+    view.update("vire/hall/health", {"paused_until": NOW.isoformat()})
+    assert f"hall online paused until {NOW.astimezone():%H:%M} " in picture(view)
+    view.update("vire/hall/health", {"paused_until": None})
+    assert "paused" not in picture(view)
+
+
+def test_what_health_leaves_open_is_left_out_and_one_is_no_plural(view: LiveView) -> None:
+    camera = {"fps": None, "latency_ms_p95": None}
+    delivery = {"delivered": 1, "queued": None, "dropped": None}
+    view.update(
+        "vire/hall/health",
+        {"cameras": {"kitchen": camera}, "memory_mb": None, "temperature_c": None, "delivery": delivery},
+    )
+    assert "│ 1 alert delivered  " in picture(view)
+
+
+def test_a_long_note_is_wrapped_not_cut(view: LiveView) -> None:
+    view.note = "word " * 30 + "end"
+    assert picture(view, width=60).split()[-1] == "end"
+
+
 def test_health_is_one_line(view: LiveView) -> None:
     health = {
         "cameras": {"kitchen": {"fps": 9.8, "latency_ms_p95": 61.2}},
@@ -139,7 +218,7 @@ JSON = st.recursive(
     max_leaves=8,
 )
 KEYS = st.sampled_from(
-    ["status", "since", "people", "scores", "alerts", "cameras", "delivery", "fps", "memory_mb", "at", "started_at"]
+    ["status", "since", "people", "scores", "alerts", "cameras", "delivery", "fps", "memory_mb", "paused_until", "at"]
 )
 SUBJECTS = st.sampled_from(["availability", "camera/x", "state/x", "alerts", "alerts/active", "health", "", "new/one"])
 
@@ -149,6 +228,7 @@ def test_no_payload_breaks_the_picture(messages: list[tuple[str, dict[str, Any] 
     view = LiveView("vire")
     for subject, payload in messages:
         view.update(f"vire/hall/{subject}", payload)
+    picture(view, height=9)
     picture(view)
 
 
