@@ -236,8 +236,8 @@ def test_a_port_in_use_is_named_with_its_remedy() -> None:
         with pytest.raises(BrokerError) as raised:
             broker.start()
     assert str(raised.value) == (
-        f"127.0.0.1:{port} is in use; if another broker runs there, set mqtt.host = "
-        '"127.0.0.1" to use it, otherwise set broker.port to a free one'
+        f"127.0.0.1:{port} is in use; if vire-edge runs already, stop it or leave it; if it is another broker, set "
+        'mqtt.host = "127.0.0.1" to use it, or broker.port to a free one'
     )
     assert not broker.alive
 

@@ -154,8 +154,8 @@ class EmbeddedBroker:
         if problem != "is in use":
             return f"the embedded broker's address {self._where()} {problem}"
         return (
-            f"{self._where()} is in use; if another broker runs there, set mqtt.host "
-            f'= "{self._config.host}" to use it, otherwise set broker.port to a free one'
+            f"{self._where()} is in use; if vire-edge runs already, stop it or leave it; if it is another broker, set "
+            f'mqtt.host = "{self._config.host}" to use it, or broker.port to a free one'
         )
 
 

@@ -17,6 +17,10 @@ _OUTDATED = ("unsupported protocol", "protocol version", "no protocols available
 _NO_TLS = ("wrong version number", "unknown protocol", "record layer failure", "http request", "packet length too long")
 _ABOUT_CERTIFICATES = ("certificate", "unknown ca", "handshake failure", "access denied")
 
+START_THE_BROKER = "start it, or correct mqtt.host and mqtt.port"
+SET_A_LOGIN = "set mqtt.username and VIRE_EDGE_MQTT__PASSWORD"
+CHECK_THE_LOGIN = "check mqtt.username and its password"
+"""Remedies in the words of the daemon's configuration; a command with options of its own puts those in their place."""
 
 _PATIENT = {
     ConnectionStatus.LOGIN,
@@ -59,7 +63,7 @@ def from_os_error(error: OSError | UnicodeError, config: MqttConfig) -> Failure:
             detail = error.strerror if isinstance(error, socket.gaierror) else "it is no host name"
             reason = f'mqtt.host "{config.host}" cannot be resolved ({detail}); check the name and the network'
         case ConnectionRefusedError():
-            reason = f"no broker listens on {where}; start it, or correct mqtt.host and mqtt.port"
+            reason = f"no broker listens on {where}; {START_THE_BROKER}"
         case TimeoutError() if config.tls is not None:
             reason = f"{where} does not answer, or speaks no TLS; check mqtt.host, mqtt.port and the firewall"
         case TimeoutError():
@@ -144,10 +148,10 @@ def from_refusal(code: int, name: str, config: MqttConfig, client_id: str) -> Fa
             reason = f"{where} does not speak this version of MQTT ({name})"
             return Failure(ConnectionStatus.VERSION, reason)
         case 134 | 135 | 138 | 140 if config.username is None:
-            reason = f"{where} wants a login ({name}); set mqtt.username and VIRE_EDGE_MQTT__PASSWORD"
+            reason = f"{where} wants a login ({name}); {SET_A_LOGIN}"
             return Failure(ConnectionStatus.LOGIN, reason)
         case 134 | 135 | 138 | 140:
-            reason = f'{where} refuses the login of "{config.username}" ({name}); check mqtt.username and its password'
+            reason = f'{where} refuses the login of "{config.username}" ({name}); {CHECK_THE_LOGIN}'
             return Failure(ConnectionStatus.LOGIN, reason)
         case 133:
             reason = f'{where} refuses the client id "{client_id}" ({name}); set device_id to another one'
