@@ -343,14 +343,14 @@ def test_a_pause_ends_a_camera_alert_without_delay() -> None:
     home = Home(camera_rule())
     home.cameras(100, hall=CameraStatus.STALLED)
     home.cameras(1, hall=CameraStatus.DISABLED)
-    assert home.events[-1][1].episode.end_reason is EndReason.PAUSED
+    assert home.events[-1][1].episode.end_reason is EndReason.CAMERA_DISABLED
 
 
 def test_releasing_a_camera_ends_what_its_faces_raised() -> None:
     home = Home(spike())
     home.show(5, (1, FEAR))
-    home.record(home.engine.release("hall", EndReason.PAUSED, now=home.instant))
-    assert home.events[-1][1].episode.end_reason is EndReason.PAUSED
+    home.record(home.engine.release("hall", EndReason.CAMERA_DISABLED, now=home.instant))
+    assert home.events[-1][1].episode.end_reason is EndReason.CAMERA_DISABLED
 
 
 def test_stopping_ends_every_open_episode() -> None:

@@ -13,7 +13,7 @@ from brokers import PATIENCE_SECONDS, Certificates, Mosquitto, MosquittoFactory,
 from structlog.testing import capture_logs
 
 from vire_edge.config import MqttConfig
-from vire_edge.domain import Message
+from vire_edge.domain import Message, Severity
 from vire_edge.errors import ConfigError
 from vire_edge.messages import Topics
 from vire_edge.mqtt import (
@@ -80,7 +80,7 @@ def until_connected(connection: MqttConnection) -> Connected:
 
 
 def alert(number: int) -> Message:
-    return Message(TOPICS.alerts, json.dumps({"number": number}).encode())
+    return Message(TOPICS.alerts, json.dumps({"number": number}).encode(), severity=Severity.WARNING)
 
 
 def messages(observer: Observer, topic: str, *, count: int) -> list[Received]:
@@ -325,7 +325,7 @@ def test_a_message_larger_than_the_broker_takes_holds_up_nothing(
     broker = start_mosquitto("allow_anonymous true", "max_packet_size 2000")
     connection = connect(broker.config())
     until_connected(connection)
-    connection.publish(Message(TOPICS.alerts, b"x" * 3000))
+    connection.publish(Message(TOPICS.alerts, b"x" * 3000, severity=Severity.WARNING))
     connection.publish(alert(1))
     wait_until(lambda: connection.stats().delivered == 1, what="the alert behind it")
     assert connection.stats().dropped == 1
@@ -360,7 +360,7 @@ def test_an_alert_expires_at_the_broker_too(mosquitto: Mosquitto, connect: Conne
     away = ["mosquitto_sub", "-p", str(mosquitto.port), "-V", "5", "-i", "phone", "-c", "-x", "600", "-q", "1"]
     subprocess.run([*away, "-t", TOPICS.alerts, "-E"], check=True, timeout=PATIENCE_SECONDS)
     connection = connect(mosquitto.config())
-    connection.publish(Message(TOPICS.alerts, b"lasting", expiry_seconds=600))
+    connection.publish(Message(TOPICS.alerts, b"lasting", expiry_seconds=600, severity=Severity.WARNING))
     wait_until(lambda: connection.stats().delivered == 1, what="the acknowledgement")
     arrived = subprocess.run(
         [*away, "-t", TOPICS.alerts, "-C", "1", "-F", "%E %p"],

@@ -164,7 +164,7 @@ def test_a_pause_forgets_everybody_and_ends_their_episode() -> None:
     scene.show((100, Emotion.FEAR), seconds=4.0)
     paused = CameraState("hall", CameraStatus.DISABLED, scene.instant.utc, "paused")
     (event,) = scene.pipeline.check_camera(paused, now=scene.instant)
-    assert (event.change, event.episode.end_reason) == (EpisodeChange.ENDED, EndReason.PAUSED)
+    assert (event.change, event.episode.end_reason) == (EpisodeChange.ENDED, EndReason.CAMERA_DISABLED)
     *_, after = scene.show((100, Emotion.FEAR), seconds=1.0)
     assert after.people[0].observed_seconds < 1.0
     assert after.people[0].track_id == 2

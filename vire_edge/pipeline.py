@@ -145,7 +145,7 @@ class Pipeline:
         now = _not_before(now, stages.last_frame)
         events = self.engine.check_camera(state.camera, state.status, now=now)
         if state.status is CameraStatus.DISABLED:
-            return [*events, *self._forget(state.camera, stages, EndReason.PAUSED, now)]
+            return [*events, *self._forget(state.camera, stages, EndReason.CAMERA_DISABLED, now)]
         blind = state.status in {CameraStatus.RECONNECTING, CameraStatus.STALLED}
         since_frame = 0.0 if stages.last_frame is None else now.monotonic - stages.last_frame.monotonic
         if blind and since_frame > self._remember_seconds:

@@ -156,7 +156,7 @@ class _CameraRule:
         self._trouble_seconds = self._trouble_seconds + elapsed if in_trouble else 0.0
         if status is CameraStatus.DISABLED:  # on purpose: over at once, without a hold
             self._trigger, self._good_seconds = _trigger(self._rule), RECOVERY_SECONDS
-            return self.keeper.update(None, now=now, end_reason=EndReason.PAUSED)
+            return self.keeper.update(None, now=now, end_reason=EndReason.CAMERA_DISABLED)
         # Too short a recovery neither adds to the trouble nor ends it.
         level = 1.0 if bad else None if in_trouble else 0.0
         if not self._trigger.update(level, interval_seconds=elapsed, now=now.monotonic):

@@ -7,7 +7,7 @@ import enum
 import numpy as np
 
 from vire_edge.camera.source import Image
-from vire_edge.domain import CameraState, CameraStatus, Instant
+from vire_edge.domain import OPENING, CameraState, CameraStatus, Instant
 
 DARK_LEVEL = 32
 """Of 255. A face under it has nothing to read, and the noise of a covered sensor stays below."""
@@ -55,7 +55,7 @@ class FrameWatch:
         """
         self._camera = camera
         self._live, self._stall_seconds, self._dark_seconds = live, stall_seconds, dark_seconds
-        self._state = CameraState(camera, CameraStatus.RECONNECTING, now.utc, "opening")
+        self._state = CameraState(camera, CameraStatus.RECONNECTING, now.utc, OPENING)
         self._repeated: Image | None = None
         self._repeated_since: float | None = None
         self._outlasted_key = False
@@ -71,7 +71,7 @@ class FrameWatch:
     def opening(self, now: Instant) -> None:
         """The source is being opened for the first time or after a pause."""
         if self._state.status is CameraStatus.DISABLED:
-            self._set(CameraStatus.RECONNECTING, "opening", now)
+            self._set(CameraStatus.RECONNECTING, OPENING, now)
 
     def failed(self, reason: str, now: Instant) -> None:
         """The source cannot be opened, or reading it failed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -44,7 +44,12 @@ class Commands:
         self._engine = engine
         self._health = health
         self._messages = messages
-        self._paused_until: float | None = None
+        self._paused_until: Instant | None = None
+
+    @property
+    def paused_until(self) -> datetime | None:
+        """When a pause ends by itself; None without one."""
+        return None if self._paused_until is None else self._paused_until.utc
 
     def answer(self, received: CommandReceived, now: Instant) -> Message | None:
         """Carry out a command; return the answer, or None where nobody waits for one."""
@@ -61,7 +66,7 @@ class Commands:
 
     def end_pause_when_due(self, now: Instant) -> None:
         """Open the cameras again when the pause is over."""
-        if self._paused_until is not None and now.monotonic >= self._paused_until:
+        if self._paused_until is not None and now.monotonic >= self._paused_until.monotonic:
             self._resume()
 
     def _carry_out(self, command: Command, now: Instant) -> dict[str, Any]:
@@ -76,13 +81,13 @@ class Commands:
             case ResumeCommand():
                 self._resume()
                 return {"paused": False}
-        return self._health.report(now).model_dump(mode="json", by_alias=True)
+        return self._health.report(now, paused_until=self.paused_until).model_dump(mode="json", by_alias=True)
 
     def _pause(self, minutes: float, now: Instant) -> dict[str, Any]:
-        self._paused_until = now.monotonic + minutes * 60
+        self._paused_until = Instant(now.monotonic + minutes * 60, now.utc + timedelta(minutes=minutes))
         for camera in self._cameras:
             camera.pause()
-        until = iso_utc(now.utc + timedelta(minutes=minutes))
+        until = iso_utc(self._paused_until.utc)
         log.info("paused", until=until)
         return {"paused": True, "until": until}
 

@@ -21,10 +21,8 @@ from vire_edge.daemon.health import HealthReporter
 from vire_edge.daemon.ports import Camera, Publisher
 from vire_edge.daemon.scene import Scene
 from vire_edge.daemon.systemd import ServiceManager
-from vire_edge.domain import CameraState, CameraStatus, EpisodeEvent, Instant
-from vire_edge.messages import (
-    Messages,
-)
+from vire_edge.domain import OPENING, CameraState, CameraStatus, EpisodeChange, EpisodeEvent, Instant
+from vire_edge.messages import Messages, describe
 from vire_edge.mqtt import CommandReceived, Connected
 from vire_edge.pipeline import Pipeline
 
@@ -189,9 +187,9 @@ class Daemon:
                 self._scenes[camera.name].clear()
             if state != self._told_cameras.get(camera.name):
                 self._tell_camera(state, now)
+                self._hurry_health(now)
         if now.monotonic >= self._next_health:
-            self._next_health = now.monotonic + self._config.health.interval_seconds
-            self._publisher.publish(self._messages.health(self._health.report(now)))
+            self._tell_health(now)
         standstill = self._standstill(now)
         if standstill is None:
             self._manager.feed_watchdog(self._status_line())
@@ -200,9 +198,11 @@ class Daemon:
         self._standing_still = standstill
 
     def _tell_camera(self, state: CameraState, now: Instant) -> None:
+        if state != self._told_cameras.get(state.camera):
+            well = state.status in {CameraStatus.ONLINE, CameraStatus.DISABLED} or state.reason == OPENING
+            why = {"reason": state.reason} if state.reason else {}
+            (log.info if well else log.warning)("camera", camera=state.camera, status=state.status.value, **why)
         self._told_cameras[state.camera] = state
-        level = log.info if state.status in {CameraStatus.ONLINE, CameraStatus.DISABLED} else log.warning
-        level("camera", camera=state.camera, status=state.status.value, reason=state.reason)
         self._publisher.publish(self._messages.camera(state, at=now.utc))
 
     def _tell_scenes(self, now: Instant) -> None:
@@ -214,17 +214,20 @@ class Daemon:
     def _announce(self, events: Sequence[EpisodeEvent], now: Instant) -> None:
         for event in events:
             episode = event.episode
-            log.warning(
-                "alert",
-                change=event.change.value,
-                rule=episode.rule,
+            (log.info if event.change is EpisodeChange.ENDED else log.warning)(
+                f"alert {event.change}",
+                text=describe(episode),
                 severity=episode.severity.value,
-                camera=episode.camera,
                 alert_id=episode.alert_id,
             )
             self._publisher.publish(self._messages.alert(event))
         if events:
             self._tell_active_alerts(now)
+            self._hurry_health(now)
+
+    def _hurry_health(self, now: Instant) -> None:
+        """Report soon: what the last report said is no longer so."""
+        self._next_health = min(self._next_health, now.monotonic + TICK_SECONDS)
 
     def _tell_active_alerts(self, now: Instant) -> None:
         self._publisher.publish(self._messages.active_alerts(self._pipeline.engine.open_episodes, at=now.utc))
@@ -261,20 +264,25 @@ class Daemon:
             elif isinstance(event, CommandReceived) and (response := self._commands.answer(event, now)) is not None:
                 self._publisher.publish(response, correlation_data=event.correlation_data)
                 self._tell_active_alerts(now)
+                self._hurry_health(now)
                 self._next_tick = now.monotonic  # let every topic show at once what it has changed
 
     def _tell_everything(self, now: Instant) -> None:
         """The birth message and every state as it is now: the broker may have lost or kept what was true before."""
         self._publisher.publish(self._messages.availability("online", at=now.utc))
         for camera in self._cameras:
-            self._told_cameras[camera.name] = camera.state
-            self._publisher.publish(self._messages.camera(camera.state, at=now.utc))
+            self._tell_camera(camera.state, now)
             people, not_observed = self._scenes[camera.name].tell(now=now.monotonic)
             self._publisher.publish(self._messages.state(camera.name, people, not_observed=not_observed, at=now.utc))
         self._tell_active_alerts(now)
-        self._publisher.publish(self._messages.health(self._health.report(now)))
+        self._tell_health(now)
 
     # --- health ---------------------------------------------------------------------------
+
+    def _tell_health(self, now: Instant) -> None:
+        self._next_health = now.monotonic + self._config.health.interval_seconds
+        report = self._health.report(now, paused_until=self._commands.paused_until)
+        self._publisher.publish(self._messages.health(report))
 
     def _status_line(self) -> str:
         cameras = ", ".join(f"{camera.name} {camera.state.status}" for camera in self._cameras)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import vire_edge
 from vire_edge.daemon.ports import Camera, Publisher
-from vire_edge.domain import Frame, Instant
+from vire_edge.domain import CameraStatus, Frame, Instant
 from vire_edge.messages import CameraHealth, DeliveryHealth, HealthPayload
 
 RATE_SECONDS = 10.0
 """What frame rate and latencies speak of."""
+MIN_RATE_SECONDS = 2.0
+"""With less a rate says nothing."""
 MAX_SAMPLES = 600
 """Ten seconds at sixty frames a second."""
 _THERMAL_ZONE = Path("/sys/class/thermal/thermal_zone0/temp")
@@ -55,8 +57,8 @@ class HealthReporter:
         """Count a frame whose analysis ended at `now`, monotonic seconds."""
         self._meters[frame.camera].count(captured=frame.monotonic, now=now)
 
-    def report(self, now: Instant) -> HealthPayload:
-        """Return the report of this moment."""
+    def report(self, now: Instant, *, paused_until: datetime | None) -> HealthPayload:
+        """Return the report of this moment; `paused_until` if the cameras are closed on request."""
         stats = self._publisher.stats()
         return HealthPayload(
             device_id=self._device_id,
@@ -65,6 +67,7 @@ class HealthReporter:
             model=self._model,
             uptime_seconds=now.monotonic - self._started.monotonic,
             next_due_at=now.utc + timedelta(seconds=self._interval_seconds),
+            paused_until=paused_until,
             cameras={camera.name: self._camera(camera, now.monotonic) for camera in self._cameras},
             delivery=DeliveryHealth(
                 protocol=None if stats.version is None else stats.version.value,
@@ -79,9 +82,10 @@ class HealthReporter:
 
     def _camera(self, camera: Camera, now: float) -> CameraHealth:
         meter = self._meters[camera.name]
+        status = camera.state.status
         return CameraHealth(
-            status=camera.state.status,
-            fps=meter.frames_per_second(now=now),
+            status=status,
+            fps=meter.frames_per_second(now=now) if status in {CameraStatus.ONLINE, CameraStatus.DARK} else None,
             dropped=camera.frames_dropped,
             reopened=camera.reopened,
             latency_ms_p50=_percentile(meter.latencies_ms, 0.5),
@@ -105,13 +109,13 @@ class _FrameMeter:
         """Count a frame; both times in monotonic seconds."""
         self._frames.append((now, max(0.0, now - captured) * 1000))
 
-    def frames_per_second(self, *, now: float) -> float:
-        """Return the rate of the last seconds."""
+    def frames_per_second(self, *, now: float) -> float | None:
+        """Return the rate of the last seconds; None while there are not enough of them."""
         while self._frames and self._frames[0][0] < now - RATE_SECONDS:
             self._frames.popleft()
         full = len(self._frames) == MAX_SAMPLES
         elapsed = now - self._frames[0][0] if full else min(RATE_SECONDS, now - self._started)
-        return len(self._frames) / elapsed if elapsed > 0 else 0.0
+        return len(self._frames) / elapsed if elapsed >= MIN_RATE_SECONDS else None
 
 
 def _resident_mb() -> float:

@@ -26,7 +26,7 @@ from vire_edge.domain.emotion import (
     EmotionState,
 )
 from vire_edge.domain.face import BoundingBox, Detection, FaceView, Track
-from vire_edge.domain.frame import CameraState, CameraStatus, Frame, Instant
+from vire_edge.domain.frame import OPENING, CameraState, CameraStatus, Frame, Instant
 from vire_edge.domain.message import Message
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "MODEL_INPUT",
     "MODEL_METADATA_PREFIX",
     "MODEL_OUTPUT",
+    "OPENING",
     "TROUBLE_SECONDS",
     "AbsenceRule",
     "ActiveHours",

@@ -110,7 +110,7 @@ class EndReason(enum.StrEnum):
     CLEARED = "cleared"
     OUT_OF_VIEW = "out_of_view"
     NOT_OBSERVED = "not_observed"
-    PAUSED = "paused"
+    CAMERA_DISABLED = "camera_disabled"
     STOPPED = "stopped"
 
 

@@ -52,6 +52,10 @@ class CameraStatus(enum.StrEnum):
     DISABLED = "disabled"
 
 
+OPENING = "opening"
+"""The reason of a camera that is reconnecting because it has only begun to."""
+
+
 @dataclass(frozen=True, slots=True)
 class CameraState:
     """A camera's status, since when and why."""

@@ -1,6 +1,6 @@
 """Episodes, states and health → topic and payload: the wire contract. Pure: no broker, no clock."""
 
-from vire_edge.messages.builder import Messages
+from vire_edge.messages.builder import Messages, describe
 from vire_edge.messages.commands import (
     COMMANDS,
     AcknowledgeCommand,
@@ -49,6 +49,7 @@ __all__ = [
     "StatePayload",
     "StatusCommand",
     "Topics",
+    "describe",
     "iso_utc",
     "json_schemas",
     "parse_command",

@@ -29,7 +29,7 @@ class Command(BaseModel):
 
 
 class AcknowledgeCommand(Command):
-    """A caregiver has seen an alert."""
+    """A caregiver has seen an alert; it still escalates and ends by itself."""
 
     alert_id: Annotated[str, Field(min_length=1, max_length=64)]
 
@@ -38,6 +38,7 @@ class PauseCommand(Command):
     """Stop the cameras themselves for a while."""
 
     minutes: Annotated[float, Field(gt=0, le=1440)] = 30.0
+    """Then they open again by themselves."""
 
 
 class ResumeCommand(Command):
@@ -76,15 +77,23 @@ def parse_command(verb: str, payload: bytes, *, retained: bool) -> Command:
     try:
         arguments: Any = json.loads(payload) if payload.strip() else {}
     except (ValueError, RecursionError):
-        raise CommandError("the payload is no JSON; send an object such as {}") from None
+        raise CommandError(f"the payload is no JSON; {_example(verb)}") from None
     if not isinstance(arguments, dict):
-        raise CommandError("the payload is no JSON object; send one such as {}")
+        raise CommandError(f"the payload is no JSON object; {_example(verb)}")
     try:
         return COMMANDS[verb].model_validate(arguments)
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in detail["loc"])[:64].encode(errors="replace").decode()
+        if detail["type"] == "extra_forbidden":
+            known = ", ".join(COMMANDS[verb].model_fields)
+            raise CommandError(f"{key} is not known; {verb} takes {known}", _transaction(arguments)) from None
         raise CommandError(f"{key}: {detail['msg'].lower()}", _transaction(arguments)) from None
+
+
+def _example(verb: str) -> str:
+    examples = {"acknowledge": '{"alert_id": "…"}', "pause": '{"minutes": 30}'}
+    return f"send an object such as {examples.get(verb, '{}')}"
 
 
 def _transaction(arguments: dict[str, Any]) -> str | None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from vire_edge.domain import CameraStatus, Emotion, EndReason, EpisodeChange, Severity
+from vire_edge.messages.commands import COMMANDS
 
 SCHEMA_VERSION = 1
 """Rises when a payload changes in a way that an old receiver would misread."""
@@ -27,7 +28,12 @@ Availability = Literal["online", "stopped", "offline"]
 
 
 class _Wire(BaseModel):
-    model_config = ConfigDict(frozen=True, populate_by_name=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+        json_schema_serialization_defaults_required=True,
+    )
 
 
 class Payload(_Wire):
@@ -131,8 +137,8 @@ class CameraHealth(_Wire):
     """One camera's figures of the last ten seconds."""
 
     status: CameraStatus
-    fps: Rounded
-    """Frames looked at each second."""
+    fps: Rounded | None
+    """Frames looked at each second; null while the camera shows nothing or has only begun."""
     dropped: int
     """Frames that a newer one replaced before they were looked at, since the start."""
     reopened: int
@@ -148,8 +154,9 @@ class DeliveryHealth(_Wire):
     protocol: str | None
     """MQTT version in use; null while there is no connection."""
     queued: int
-    """Alerts that the broker has not acknowledged yet."""
+    """Alerts and answers that the broker has not acknowledged yet."""
     delivered: int
+    """Alerts that it has acknowledged: each start, escalation and end counts."""
     dropped: int
     """Alerts given up because the queue was full or they had expired."""
     reconnects: int
@@ -165,6 +172,8 @@ class HealthPayload(Payload):
     uptime_seconds: Rounded
     next_due_at: Utc
     """When the next report is due: later than that, something is wrong."""
+    paused_until: Utc | None
+    """When the cameras open again by themselves; null while they are not paused."""
     cameras: dict[str, CameraHealth]
     delivery: DeliveryHealth
     memory_mb: Rounded
@@ -198,5 +207,7 @@ _PAYLOADS = (
 
 
 def json_schemas() -> dict[str, dict[str, Any]]:
-    """Topic below `<prefix>/<device_id>/` → JSON Schema of its payload."""
-    return {kind.topic: kind.model_json_schema(by_alias=True, mode="serialization") for kind in _PAYLOADS}
+    """Topic below `<prefix>/<device_id>/` → JSON Schema of its payload, commands included."""
+    sent = {kind.topic: kind.model_json_schema(by_alias=True, mode="serialization") for kind in _PAYLOADS}
+    understood = {f"command/{verb}": kind.model_json_schema() for verb, kind in COMMANDS.items()}
+    return sent | understood

@@ -136,7 +136,7 @@ class Outbound:
             topic = outgoing.topic if isinstance(outgoing, Message) else outgoing.message.topic
             self._refused(topic, answer.name)
         elif isinstance(outgoing, Queued) and self._alerts.acknowledge(outgoing.number):
-            self.delivered += 1
+            self.delivered += outgoing.message.severity is not None
             self.unheard += answer.code == _NO_SUBSCRIBERS
             self._overflowing = self._overflowing and len(self._alerts) > 0
 
