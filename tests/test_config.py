@@ -54,6 +54,7 @@ def test_rules_arrive_in_the_domain_as_they_were_written(config_file: Path) -> N
     low, away = (alert.to_rule() for alert in load_config(config_file, environ={}).alerts)
     assert isinstance(low, SustainedRule)
     assert (low.threshold, low.window_seconds, low.emotions) == (0.7, 90, frozenset({Emotion.SAD}))
+    assert low.clear_threshold == pytest.approx(0.7 * 2 / 3)
     assert isinstance(away, AbsenceRule)
     assert away.absent_seconds == 7200
     assert away.active_hours.start.hour == 22
@@ -71,8 +72,11 @@ def test_rules_arrive_in_the_domain_as_they_were_written(config_file: Path) -> N
         ('[[alerts]]\nkind = "spike"\nname = "a"\nemotions = ["sad"]\nhold_seconds = -3',
          "alerts[0].hold_seconds must be at least 0.0, got -3"),
         ('[[alerts]]\nkind = "spike"\nname = "a"\nemotions = ["sda"]', "alerts[0].emotions[0] must be 'angry', "),
-        ('[[alerts]]\nkind = "spike"\nname = "a"\nemotions = ["sad"]\nscore = 0.2',
+        ('[[alerts]]\nkind = "spike"\nname = "a"\nemotions = ["sad"]\nscore = 0.2\nclear_score = 0.4',
          "alerts[0]: clear_score must be at most score (0.2), got 0.4"),
+        ('[cameras]\nname = "hall"',
+         "cameras must be a list; tables of it are written in double brackets, [[cameras]]"),
+        ("[mqtt]\nhost = broker", "; text needs quotes"),
         ('[[alerts]]\nkind = "sus"\nname = "a"', "alerts[0].kind must be one of 'sustained', "),
         ('[[alerts]]\nname = "a"', "alerts[0].kind is missing"),
         ('[[alerts]]\nkind = "absence"\nname = "a"\nactive_hours = "8-9"',
@@ -109,8 +113,9 @@ def test_a_mistake_is_named_with_its_value_and_remedy(config_file: Path, toml: s
 
 
 def test_a_wrong_variable_is_named_as_a_variable() -> None:
-    with pytest.raises(ConfigError, match="VIRE_EDGE_MQTT__HOTS is not a setting; did you mean 'host'"):
-        load_config(environ={"VIRE_EDGE_MQTT__HOTS": "x"})
+    for wrong in ("VIRE_EDGE_MQTT__HOTS", "VIRE_EDGE_MQTT_HOST"):
+        with pytest.raises(ConfigError, match=rf"{wrong} is not a setting; did you mean VIRE_EDGE_MQTT__HOST\?"):
+            load_config(environ={wrong: "x"})
     with pytest.raises(
         ConfigError, match=r"VIRE_EDGE_CAMERAS must be a JSON list or table: Expecting .* at character 2"
     ):

@@ -22,7 +22,7 @@ def check_config(
 
     Example: vire-edge check-config --example > config.toml
     """
-    from vire_edge.config import device_id, example_toml, load_config, redact_source
+    from vire_edge.config import Config, device_id, example_toml, load_config, redact_source
 
     if example:
         print(example_toml(), end="")
@@ -40,6 +40,14 @@ def check_config(
     for alert in settings.alerts:
         print(f"  alert    {alert.name} ({alert.kind}, {alert.severity})")
     print(f"  broker   {broker}")
+    missing = {alert.name for alert in Config().alerts} - {alert.name for alert in settings.alerts}
+    if missing:
+        print(f"note: the file's alerts replace the default ones; not in force: {', '.join(sorted(missing))}")
+    if settings.mqtt.host is None and settings.mqtt.username is not None:
+        print("note: mqtt.username is set but mqtt.host is not: the embedded broker is used, with broker.username")
+    if settings.mqtt.host is not None and settings.mqtt.username is not None and settings.mqtt.password is None:
+        print("note: mqtt.username is set without a password")
+    print("Cameras and broker were not tried; for that: vire-edge doctor")
 
 
 def schema() -> None:

@@ -62,7 +62,7 @@ def demo(
     ] = None,
     actor: Annotated[bool, typer.Option("--actor", help="Watch the built-in actor even if there is a webcam.")] = False,
     seconds: Annotated[
-        float | None, typer.Option(min=5, metavar="SECONDS", help="End after this time instead of with the play.")
+        float | None, typer.Option(min=5, metavar="SECONDS", help="End after this time, with nothing checked.")
     ] = None,
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE.svg", help="Save the live view as a picture at the first alert.")
@@ -86,6 +86,8 @@ def demo(
         raised = _follow(daemon, port, seconds=limit, picture=picture)
     if scripted and seconds is None:
         _judge(raised)
+    else:
+        print(f"{len(raised)} alerts came through MQTT{': ' if raised else ''}{', '.join(raised)}.")
 
 
 @contextlib.contextmanager

@@ -18,11 +18,11 @@ def run(
         typer.Option(
             metavar="SOURCE",
             help="Watch this instead of the configured cameras: 0, /dev/video0, rtsp://…, a video file, a folder of "
-            "pictures, or synthetic.",
+            "pictures, or synthetic (a play of one minute).",
         ),
     ] = None,
 ) -> None:
-    """Watch: from the camera to a caregiver's alert, until SIGTERM or Ctrl-C.
+    """Watch: from the camera to a caregiver's alert, until SIGTERM, Ctrl-C or the end of every recording.
 
     Without a configuration it takes the first webcam and a broker of its own on 127.0.0.1:1883;
     follow it with "vire-edge watch" in a second terminal.

@@ -23,6 +23,7 @@ ENV_CONFIG = ENV_PREFIX + "CONFIG"
 
 _PHRASES = {
     "missing": "{key} is missing",
+    "list_type": "{key} must be a list; tables of it are written in double brackets, [[{key}]]",
     "greater_than": "{key} must be above {gt}, got {value!r}",
     "greater_than_equal": "{key} must be at least {ge}, got {value!r}",
     "less_than_equal": "{key} must be at most {le}, got {value!r}",
@@ -73,7 +74,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"configuration {path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"configuration {path} is not valid TOML: {error}") from None
+        hint = "; text needs quotes" if "Invalid value" in str(error) else ""
+        raise ConfigError(f"configuration {path} is not valid TOML: {error}{hint}") from None
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError(f"configuration {path} cannot be read: {reason}") from None
@@ -140,7 +142,8 @@ def _describe(detail: ErrorDetails, variables: Mapping[tuple[str, ...], str], va
     if isinstance(value, str):
         value = redact_source(value)  # an address may carry a password, where it belongs and where it doesn't
     if kind == "extra_forbidden":
-        return f"{key} is not a setting{_suggestion(location)}"
+        as_variable = tuple(str(part) for part in location) in variables
+        return f"{key} is not a setting{_suggestion(location, as_variable=as_variable)}"
     if kind in _PHRASES:
         return _PHRASES[kind].format(key=key, value=value, **context)
     if kind == "value_error":  # one of our own validators: its words already fit behind the key
@@ -172,17 +175,23 @@ def _dotted(location: tuple[int | str, ...]) -> str:
     return text
 
 
-def _suggestion(location: tuple[int | str, ...]) -> str:
+def _suggestion(location: tuple[int | str, ...], *, as_variable: bool) -> str:
     """Offer the nearest key of the same table, or the table where the key lives."""
-    wrong, keys = str(location[-1]), _keys(location[:-1])
-    if near := difflib.get_close_matches(wrong, keys, n=1, cutoff=0.6):
-        return f"; did you mean {near[0]!r}?"
-    elsewhere = [
-        f"{table}.{wrong}" for table in Config.model_fields if wrong in _keys((table,)) and location[:-1] != (table,)
-    ]
-    if elsewhere:
-        return f"; did you mean {elsewhere[0]!r}?"
-    return f"; there is {', '.join(keys)}"
+    *tables, wrong = map(str, location)
+    keys = _keys(location[:-1])
+    found: list[str] | None = None
+    for table in Config.model_fields:
+        if wrong in _keys((table,)) and tables != [table]:
+            found = found or [table, wrong]
+        if wrong.startswith(f"{table}_") and wrong.removeprefix(f"{table}_") in _keys((table,)):
+            found = [table, wrong.removeprefix(f"{table}_")]  # one underscore instead of two
+    if found is None and (near := difflib.get_close_matches(wrong, keys, n=1, cutoff=0.6)):
+        found = [*tables, near[0]]
+    if found is None:
+        return f"; there is {', '.join(keys)}"
+    if as_variable:
+        return f"; did you mean {ENV_PREFIX}{'__'.join(found).upper()}?"
+    return f"; did you mean {found[-1] if found[:-1] == tables else '.'.join(found)!r}?"
 
 
 def _keys(location: tuple[int | str, ...]) -> list[str]:

@@ -20,6 +20,8 @@ from vire_edge.domain import (
     SustainedRule,
 )
 
+CLEAR_SHARE = 2 / 3
+"""Of the threshold: where a rule stops that does not say it."""
 MAX_OBSERVED_SHARE = 0.9
 """Of a window, that a rule may ask to be observed."""
 _HOURS = re.compile(r"(\d{2}:\d{2})-(\d{2}:\d{2})")
@@ -82,7 +84,7 @@ class _LevelAlert(_Alert):
     @model_validator(mode="after")
     def _check_hysteresis(self) -> Self:
         threshold, clear = getattr(self, self.threshold_key), getattr(self, self.clear_key)
-        if clear > threshold:
+        if clear is not None and clear > threshold:
             raise ValueError(f"{self.clear_key} must be at most {self.threshold_key} ({threshold}), got {clear}")
         return self
 
@@ -105,8 +107,8 @@ class SustainedAlert(_LevelAlert):
     """With less observation in the window nothing is concluded."""
     share: Threshold = 0.6
     """Share of the observed time from which the rule fires."""
-    clear_share: Threshold = 0.4
-    """Share under which it stops; the gap between the two keeps it from flapping."""
+    clear_share: Threshold | None = None
+    """Share under which it stops; left out, two thirds of share. The gap between the two keeps it from flapping."""
 
     @model_validator(mode="after")
     def _check_window(self) -> Self:
@@ -122,7 +124,7 @@ class SustainedAlert(_LevelAlert):
         return SustainedRule(
             **_shared(self),
             threshold=self.share,
-            clear_threshold=self.clear_share,
+            clear_threshold=_clear(self.clear_share, self.share),
             emotions=frozenset(self.emotions),
             score=self.score,
             window_seconds=self.window_seconds,
@@ -142,8 +144,8 @@ class SpikeAlert(_LevelAlert):
     score: Threshold = 0.6
     """Smoothed probability from which the rule fires. For fear the shipped model reaches 0.6 on 11 % of FER2013's
     fearful faces and on 1 % of all others: what it calls a fright is one, and it misses many."""
-    clear_score: Threshold = 0.4
-    """Smoothed probability under which it stops."""
+    clear_score: Threshold | None = None
+    """Smoothed probability under which it stops; left out, two thirds of score."""
     hold_seconds: Seconds = 4.0
     """A grimace lasts about a second; four seconds are meant."""
 
@@ -152,7 +154,7 @@ class SpikeAlert(_LevelAlert):
         return SpikeRule(
             **_shared(self),
             threshold=self.score,
-            clear_threshold=self.clear_score,
+            clear_threshold=_clear(self.clear_score, self.score),
             emotions=frozenset(self.emotions),
         )
 
@@ -204,6 +206,10 @@ class CameraAlert(_Alert):
 
 
 Alert = Annotated[SustainedAlert | SpikeAlert | AbsenceAlert | CameraAlert, Field(discriminator="kind")]
+
+
+def _clear(given: float | None, threshold: float) -> float:
+    return CLEAR_SHARE * threshold if given is None else given
 
 
 def default_alerts() -> list[Alert]:

@@ -42,7 +42,7 @@ class CameraConfig(Section):
     """Stands in topics and alerts."""
     source: int | str = 0
     """Webcam by index (0) or path (/dev/v4l/by-id/…, which survives another USB port), rtsp:// or http:// URL,
-    video file, folder of images, or "synthetic" for the built-in actor."""
+    video file, folder of images, or "synthetic" for the built-in actor, who plays for a minute."""
     width: Annotated[int, Field(ge=160, le=3840)] = 640
     """Pixels asked of a webcam. A face needs about 40 of them: 640 reaches some three metres."""
     height: Annotated[int, Field(ge=120, le=2160)] = 480
@@ -51,9 +51,9 @@ class CameraConfig(Section):
     """Frames looked at each second. Emotions last for seconds: ten a second are plenty, and below one nobody can be
     followed."""
     pace: Literal["real_time", "fast"] = "real_time"
-    """Files and pictures only: as they were recorded, or every frame as fast as the processor takes it."""
+    """Files, pictures and the actor only: as they were recorded, or every frame as fast as the processor takes it."""
     loop: bool = False
-    """Files and pictures only: begin again at the end instead of stopping."""
+    """Files, pictures and the actor only: begin again at the end instead of stopping."""
     stall_seconds: PositiveSeconds = 10.0
     """Without a new picture for this long the camera counts as stalled and is reopened. V4L2 itself gives up
     after ten seconds."""
