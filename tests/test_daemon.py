@@ -143,7 +143,7 @@ def test_a_broker_that_is_down_at_the_start_delays_nothing_and_gets_everything_l
 ) -> None:
     mosquitto.stop()
     with Daemon(tmp_path, settings(mosquitto, ACTOR, alerts=ANYBODY)) as daemon:
-        wait_until(lambda: '"change": "started"' in daemon.log, what="an alert without a broker")
+        wait_until(lambda: '"alert started"' in daemon.log, what="an alert without a broker")
         mosquitto.start()
         with Listener(mosquitto.config()) as listener:
             listener.wait_for("availability", status("online"))
