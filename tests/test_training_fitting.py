@@ -59,9 +59,20 @@ def fitting(run: Path, *, stop_after: int = 99) -> Fitting:
     return Fitting(network, batches, held_out=HELD_OUT, recipe=RECIPE, seed=1, run=RunDirectory(run), on_event=on_event)
 
 
-def test_restored_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
-    whole = fitting(tmp_path / "whole")
-    assert whole.run_epochs() is False
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs") / "whole"
+
+
+@pytest.fixture(scope="module")
+def whole(whole_run: Path) -> Fitting:
+    """A run without a stop."""
+    run = fitting(whole_run)
+    assert run.run_epochs() is False
+    return run
+
+
+def test_restored_run_goes_on_as_if_it_had_not_stopped(whole: Fitting, whole_run: Path, tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         fitting(tmp_path / "stopped", stop_after=2).run_epochs()
     resumed = fitting(tmp_path / "stopped")
@@ -73,17 +84,15 @@ def test_restored_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
         assert replace(ours, seconds=0).loss == pytest.approx(replace(theirs, seconds=0).loss, abs=1e-5)
         assert ours.learning_rate == pytest.approx(theirs.learning_rate)
         assert ours.held_out_loss == pytest.approx(theirs.held_out_loss, abs=1e-5)
-    ends = [RunDirectory(tmp_path / name).load_checkpoint() for name in ("stopped", "whole")]
+    ends = [RunDirectory(path).load_checkpoint() for path in (tmp_path / "stopped", whole_run)]
     for part in range(3):
         assert ends[0][part]
         for mine, other in zip(ends[0][part], ends[1][part], strict=True):
             np.testing.assert_allclose(mine, other, rtol=0, atol=1e-5)
 
 
-def test_averaged_weights_and_statistics_are_measured_and_kept(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path / "run")
-    done = fitting(run.path)
-    done.run_epochs()
+def test_averaged_weights_and_statistics_are_measured_and_kept(whole: Fitting, whole_run: Path) -> None:
+    run = RunDirectory(whole_run)
     checkpoint, kept = run.load_checkpoint(), run.load_weights()
     for array, averaged in zip(kept, checkpoint.averaged, strict=True):
         np.testing.assert_array_equal(array, averaged)
@@ -91,8 +100,8 @@ def test_averaged_weights_and_statistics_are_measured_and_kept(tmp_path: Path) -
     network = small_network()
     network.set_weights(kept)
     measured = cross_entropy(predict(network, HELD_OUT), HELD_OUT.labels)
-    assert measured == pytest.approx(done.history[-1].held_out_loss, abs=1e-5)
-    assert done.kept_epoch == RECIPE.epochs
+    assert measured == pytest.approx(whole.history[-1].held_out_loss, abs=1e-5)
+    assert whole.kept_epoch == RECIPE.epochs
 
 
 def test_average_begins_with_the_weights_and_follows_them_ever_more_slowly() -> None:
