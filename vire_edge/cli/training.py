@@ -240,7 +240,7 @@ class _Reporter:
                 f"epoch {record.epoch}/{event.epochs}: loss {record.loss:.4f} accuracy {record.accuracy:.4f} · "
                 f"held out: loss {record.held_out_loss:.4f} accuracy {record.held_out_accuracy:.4f} · "
                 f"{record.seconds:.1f} s"
-                f"{' · best' if event.kept else ''}"
+                f"{' · kept' if event.kept else ''}"
             )
 
     def _batch(self, event: BatchDone) -> None:
