@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -320,8 +321,45 @@ def test_a_wrong_password_is_one_line_and_status_69(mosquitto_with_login: Mosqui
     assert output == b""
     assert errors.decode() == (
         f'vire-edge: 127.0.0.1:{mosquitto_with_login.port} refuses the login of "device" (Not authorized); '
-        "check mqtt.username and its password\n"
+        "check --username and --password-file\n"
     )
+
+
+def test_a_missing_login_is_asked_for_in_this_commands_own_options(mosquitto_with_login: Mosquitto) -> None:
+    with watching("--host", "127.0.0.1", "--port", str(mosquitto_with_login.port)) as process:
+        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+        assert process.returncode == 69
+    assert errors.decode().endswith("wants a login (Not authorized); give --username and --password-file\n")
+
+
+def test_a_device_that_says_nothing_is_told_with_those_that_do(start_mosquitto: MosquittoFactory) -> None:
+    empty, other = start_mosquitto(), start_mosquitto()
+    say(other, MESSAGES.availability("online", at=NOW))
+    screen = bytearray()
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+
+    def shows(words: bytes) -> bool:
+        with contextlib.suppress(BlockingIOError):
+            screen.extend(os.read(ours, 65_536))
+        return words in screen
+
+    def arguments(broker: Mosquitto) -> tuple[str, ...]:
+        return ("--host", "127.0.0.1", "--port", str(broker.port), "--device", "nope")
+
+    # All at once: each waits for some seconds before it says anything.
+    with (
+        os.fdopen(theirs, "w") as terminal,
+        os.fdopen(ours, "rb"),
+        watching(*arguments(empty)) as lonely,
+        watching(*arguments(other), "--json") as piped,
+        watching(*arguments(other), stdout=terminal.fileno()),
+    ):
+        assert lonely.stderr.readline() == b"vire-edge: nothing heard from nope yet\n"
+        assert piped.stderr.readline() == b"vire-edge: nothing heard from nope yet; heard: hall\n"
+        wait_until(lambda: shows(b"nothing heard from nope yet; heard: hall"), what="the note")
+        say(other, Message("vire/nope/alerts", b"{}"))
+        assert json.loads(piped.stdout.readline())["topic"] == "vire/nope/alerts"
 
 
 def test_the_right_password_from_a_file(mosquitto_with_login: Mosquitto, tmp_path: Path) -> None:
@@ -338,8 +376,8 @@ def test_a_broker_that_is_away_is_waited_for(start_mosquitto: MosquittoFactory) 
         assert (
             process.stderr.readline()
             == (
-                f"vire-edge: no broker listens on 127.0.0.1:{port}; start it, or correct mqtt.host and mqtt.port; "
-                "trying again\n"
+                f"vire-edge: no broker listens on 127.0.0.1:{port} (is vire-edge run running? on another machine: "
+                "--host); trying again\n"
             ).encode()
         )
         say(start_mosquitto(port=port), MESSAGES.availability("online", at=NOW))

@@ -7,21 +7,29 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
 from vire_edge.cli.options import ConfigOption
+from vire_edge.errors import BrokerError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from vire_edge.config import MqttConfig
     from vire_edge.mqtt import MqttVersion
-    from vire_edge.mqtt.observer import Observer, Received
+    from vire_edge.mqtt.observer import LinkChanged, Observer, Received
 
 _REDRAW_SECONDS = 0.2
 _IDLE_SECONDS = 1.0
+_SILENCE_SECONDS = 5.0
+"""Each device's availability is kept at the broker, so one that is known is heard at once."""
+_SEARCH_SECONDS = 1.0
+"""How long other devices' kept availability may take to come, once it is subscribed to."""
+_SEARCH_LIMIT_SECONDS = 10.0
+_MOST_NAMES = 10
 
 
 def watch(
@@ -30,7 +38,8 @@ def watch(
         str | None, typer.Option(metavar="HOST", help="The broker; without it the one in the configuration.")
     ] = None,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Its port: 1883, or 8883 with TLS, if left out.")
+        int | None,
+        typer.Option(metavar="PORT", min=1, max=65535, help="Its port: 1883, or 8883 with TLS, if left out."),
     ] = None,
     username: Annotated[
         str | None,
@@ -47,13 +56,16 @@ def watch(
     device: Annotated[str | None, typer.Option(metavar="ID", help="Only this device; without it, all of them.")] = None,
     config: ConfigOption = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object for each message: topic, payload, retained, received_at.")
+        bool,
+        typer.Option(
+            "--json", metavar="", help="One JSON object for each message: topic, payload, retained, received_at."
+        ),
     ] = False,
 ) -> None:
     """Follow devices live: faces, smoothed emotions, alerts as they come. Ctrl-C ends it.
 
     On a terminal it draws; with --json, or when the output goes elsewhere, it writes one line for
-    each message. A broker that goes away is waited for.
+    each message. A broker that goes away is waited for, and so is a device that says nothing yet.
 
     Example: vire-edge watch --host broker.local --username caregiver --password-file secret
     """
@@ -66,13 +78,18 @@ def watch(
     )
     console = Console()
     try:
-        with Observer(mqtt, f"{mqtt.topic_prefix}/{device or '+'}/#", first_version=first_version) as observer:
+        with (
+            Observer(mqtt, f"{mqtt.topic_prefix}/{device or '+'}/#", first_version=first_version) as observer,
+            _Search(mqtt, device, first_version) as search,
+        ):
             if as_json or not console.is_terminal:
-                _write_lines(observer, as_json=as_json)
+                _write_lines(observer, search, mqtt, as_json=as_json)
             else:
-                _draw(observer, console, mqtt)
+                _draw(observer, search, mqtt, console)
     except KeyboardInterrupt:
         return
+    except BrokerError as error:
+        raise BrokerError(_in_own_words(str(error), mqtt)) from error
     except BrokenPipeError:
         # The reader, such as head(1), has had enough; what is left to be flushed goes nowhere.
         with Path(os.devnull).open("wb") as nowhere:
@@ -116,7 +133,87 @@ def _broker(
     return mqtt.model_copy(update={key: value for key, value in changed.items() if value is not None}), MqttVersion.V311
 
 
-def _write_lines(observer: Observer, *, as_json: bool) -> None:
+def _in_own_words(reason: str, mqtt: MqttConfig) -> str:
+    """Put this command's options where a reason names the settings of the configuration."""
+    from vire_edge.mqtt.failures import CHECK_THE_LOGIN, SET_A_LOGIN, START_THE_BROKER
+
+    here = mqtt.host in {"localhost", "::1"} or str(mqtt.host).startswith("127.")
+    words = {
+        f"; {START_THE_BROKER}": " (is vire-edge run running? on another machine: --host)"
+        if here
+        else "; start it, or correct --host and --port",
+        SET_A_LOGIN: "give --username and --password-file",
+        CHECK_THE_LOGIN: "check --username and --password-file",
+        "mqtt.host": "--host",
+        "mqtt.port": "--port",
+        "mqtt.tls.ca_file": "--ca-file",
+        "add [mqtt.tls]": "give --ca-file",
+    }
+    for theirs, ours in words.items():
+        reason = reason.replace(theirs, ours)
+    return reason
+
+
+class _Search:
+    """Tells which devices there are when the one that was asked for says nothing."""
+
+    def __init__(self, mqtt: MqttConfig, device: str | None, first_version: MqttVersion) -> None:
+        self._mqtt, self._first_version = mqtt, first_version
+        self._device = device
+        """None once there is nothing to look for."""
+        self._silent_since = self._asked_at = self._subscribed_at = float("inf")
+        self._observer: Observer | None = None
+        self._names: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._observer is not None:
+            self._observer.stop()
+
+    def follow(self, arrived: Received | LinkChanged | None) -> str | None:
+        """Take note of what came, or that nothing did; returns what there is to say, once."""
+        from vire_edge.mqtt.observer import LinkChanged, Received
+
+        now = time.monotonic()
+        if isinstance(arrived, Received):
+            self._device = None
+        elif isinstance(arrived, LinkChanged):
+            self._silent_since = now if arrived.connected else float("inf")
+        if self._device is None or now - self._silent_since < _SILENCE_SECONDS or not self._asked_for_long(now):
+            return None
+        said = f"nothing heard from {self._device} yet"
+        self._device = None
+        if not self._names:
+            return said
+        names = sorted(self._names)
+        return f"{said}; heard: {', '.join(names[:_MOST_NAMES])}{' …' * (len(names) > _MOST_NAMES)}"
+
+    def _asked_for_long(self, now: float) -> bool:
+        """Listen to all devices, on a connection of its own: a broker may forbid this one."""
+        from vire_edge.mqtt.observer import Observer, Received
+
+        if self._observer is None:
+            topics = f"{self._mqtt.topic_prefix}/+/availability"
+            self._observer = Observer(self._mqtt, topics, first_version=self._first_version)
+            self._observer.start()
+            self._asked_at = now
+        try:
+            while (arrived := self._observer.receive(0.0)) is not None:
+                if isinstance(arrived, Received):
+                    name = arrived.topic.removesuffix("/availability").rpartition("/")[2]
+                    self._names.add("".join(character for character in name if character.isprintable())[:64])
+                elif arrived.connected:
+                    self._subscribed_at = now
+        except BrokerError:
+            return True
+        return now - self._subscribed_at >= _SEARCH_SECONDS or now - self._asked_at >= _SEARCH_LIMIT_SECONDS
+
+
+def _write_lines(observer: Observer, search: _Search, mqtt: MqttConfig, *, as_json: bool) -> None:
     """One line for each message; what concerns the connection goes to standard error."""
     from vire_edge.mqtt.observer import Received
 
@@ -125,7 +222,9 @@ def _write_lines(observer: Observer, *, as_json: bool) -> None:
         if isinstance(arrived, Received):
             print(_json_line(arrived) if as_json else _plain_line(arrived), flush=True)
         elif arrived is not None and not arrived.connected:
-            print(f"vire-edge: {arrived.detail}; trying again", file=sys.stderr, flush=True)
+            print(f"vire-edge: {_in_own_words(arrived.detail, mqtt)}; trying again", file=sys.stderr, flush=True)
+        if note := search.follow(arrived):
+            print(f"vire-edge: {note}", file=sys.stderr, flush=True)
 
 
 def _json_line(received: Received) -> str:
@@ -152,7 +251,7 @@ def _text(received: Received) -> str:
     return received.payload.decode(errors="replace")
 
 
-def _draw(observer: Observer, console: Console, mqtt: MqttConfig) -> None:
+def _draw(observer: Observer, search: _Search, mqtt: MqttConfig, console: Console) -> None:
     """Draw what devices say, a few times a second at most."""
     from rich.live import Live
 
@@ -169,10 +268,11 @@ def _draw(observer: Observer, console: Console, mqtt: MqttConfig) -> None:
                 live.update(view.renderable(), refresh=True)
                 drawn_at, changed = time.monotonic(), False
             arrived = observer.receive(_REDRAW_SECONDS if changed else _IDLE_SECONDS)
-            if arrived is None:
-                continue
-            changed = True
+            changed = changed or arrived is not None
             if isinstance(arrived, Received):
                 view.update(arrived.topic, arrived.json())
-            else:
-                view.note = "" if arrived.connected else f"{arrived.detail}; trying again"
+                view.note = ""
+            elif arrived is not None:
+                view.note = "" if arrived.connected else f"{_in_own_words(arrived.detail, mqtt)}; trying again"
+            if note := search.follow(arrived):
+                view.note, changed = note, True
