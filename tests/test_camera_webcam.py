@@ -21,12 +21,14 @@ def test_an_index_stands_for_its_device_and_a_missing_one_says_what_there_is() -
     with pytest.raises(CameraError) as caught:
         camera.open()
     message = str(caught.value)
-    assert message.startswith("camera 'hall': /dev/video97 does not exist; plug it in or set cameras.source (found: ")
+    assert message.startswith(
+        "camera 'hall': /dev/video97 does not exist; plug it in or set source under [[cameras]] (found: "
+    )
 
 
 @pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])
 def test_a_device_that_is_no_camera(device: str) -> None:
-    with pytest.raises(CameraError, match=f"{device} is no camera; set cameras.source"):
+    with pytest.raises(CameraError, match=rf"{device} is no camera; set source under \[\[cameras\]\]"):
         webcam(device).open()
 
 

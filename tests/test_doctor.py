@@ -14,12 +14,16 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from brokers import Certificates, Mosquitto, MosquittoFactory, Wire, free_port
+from brokers import PATIENCE_SECONDS, Certificates, Mosquitto, MosquittoFactory, Wire, free_port, wait_until
 
 from vire_edge.cli.doctor import device, examine, files, network, vision
 from vire_edge.cli.doctor.check import Check, Status
+from vire_edge.cli.doctor.network import Holder
 from vire_edge.config import BrokerConfig, CameraConfig, Config, MqttConfig
 from vire_edge.config.settings import ModelConfig
+from vire_edge.messages import Messages, Topics
+from vire_edge.mqtt.embedded import EmbeddedBroker
+from vire_edge.mqtt.observer import Observer, Received
 
 VIDEO = Path(__file__).parents[2] / "shared" / "data" / "video" / "classroom.gif"
 MODEL_CONFIG = ModelConfig()
@@ -31,11 +35,11 @@ def only(checks: list[Check]) -> Check:
 
 
 def camera_check(**settings: object) -> Check:
-    return only(vision.check_cameras([CameraConfig.model_validate(settings)], service_runs=False))
+    return only(vision.check_cameras([CameraConfig.model_validate(settings)], holder=Holder.NOBODY))
 
 
 def broker_checks(mqtt: MqttConfig) -> dict[str, Check]:
-    return {check.name: check for check in network.check_broker(Config(mqtt=mqtt), service_runs=False)}
+    return {check.name: check for check in network.check_broker(Config(mqtt=mqtt), holder=Holder.NOBODY)}
 
 
 def write_config(folder: Path, *lines: str) -> Path:
@@ -86,7 +90,8 @@ def test_a_wrong_configuration_is_one_fault_and_the_rest_of_the_device_is_still_
     assert checks["configuration"].status is Status.FAILURE
     assert "did you mean 'port'" in checks["configuration"].remedy
     assert checks["opencv"].status is Status.OK
-    assert "model" not in checks
+    for name in ("state directory", "model", "cameras", "broker"):
+        assert checks[name] == Check(name, Status.SKIPPED, "needs a valid configuration")
 
 
 def test_a_missing_system_library_is_a_result_with_its_remedy_not_a_traceback(tmp_path: Path) -> None:
@@ -97,6 +102,8 @@ def test_a_missing_system_library_is_a_result_with_its_remedy_not_a_traceback(tm
     assert opencv["status"] == "failure"
     assert "libGL.so.1" in opencv["detail"]
     assert "apt-get install libgl1" in opencv["remedy"]
+    skipped = {check["name"] for check in json.loads(finished.stdout)["checks"] if check["detail"] == "needs OpenCV"}
+    assert skipped == {"model", "cameras"}
 
 
 # --- the computer -----------------------------------------------------------------------------
@@ -259,8 +266,10 @@ def test_a_video_is_looked_at() -> None:
     assert "480×270" in check.detail
 
 
-def test_a_webcam_that_is_missing_is_a_failure_at_once() -> None:
-    check = camera_check(source="/dev/video99", name="hall")
+def test_a_webcam_that_is_missing_is_a_failure_at_once(tmp_path: Path) -> None:
+    (tmp_path / "video0").touch()
+    config = CameraConfig(source="/dev/video99", name="hall")
+    check = only(vision.check_cameras([config], holder=Holder.NOBODY, devices=tmp_path))
     assert check == Check("camera hall", Status.FAILURE, "/dev/video99 does not exist", check.remedy)
     assert "plug it in" in check.remedy
 
@@ -288,16 +297,29 @@ def test_a_black_picture_is_a_warning(tmp_path: Path) -> None:
 
 def test_several_cameras_are_looked_at_together_and_told_in_order() -> None:
     configs = [CameraConfig(name="door", source="/dev/video99"), CameraConfig(name="actor", source="synthetic")]
-    checks = vision.check_cameras(configs, service_runs=False)
+    checks = vision.check_cameras(configs, holder=Holder.NOBODY)
     assert [(check.name, check.status) for check in checks] == [
         ("camera door", Status.FAILURE),
         ("camera actor", Status.OK),
     ]
 
 
-def test_a_webcam_that_the_service_holds_is_left_alone() -> None:
-    check = only(vision.check_cameras([CameraConfig(source=0)], service_runs=True))
+@pytest.mark.parametrize(
+    ("holder", "stop"), [(Holder.SERVICE, "systemctl stop"), (Holder.DAEMON, "stop vire-edge run")]
+)
+def test_a_webcam_that_the_daemon_holds_is_left_alone(holder: Holder, stop: str) -> None:
+    check = only(vision.check_cameras([CameraConfig(source=0)], holder=holder))
     assert check.status is Status.SKIPPED
+    assert stop in check.remedy
+
+
+@pytest.mark.parametrize("source", [0, "/dev/v4l/by-id/usb-webcam"])
+def test_without_any_webcam_one_may_go_on_without(source: int | str, tmp_path: Path) -> None:
+    check = only(vision.check_cameras([CameraConfig(source=source)], holder=Holder.NOBODY, devices=tmp_path))
+    assert (check.status, check.detail) == (Status.FAILURE, "no webcam found")
+    assert check.remedy == (
+        "plug one in, or name another source under [[cameras]] (to try without one: vire-edge run --source synthetic)"
+    )
 
 
 # --- broker -----------------------------------------------------------------------------------
@@ -306,12 +328,42 @@ def test_a_webcam_that_the_service_holds_is_left_alone() -> None:
 def test_a_free_port_is_right_for_the_embedded_broker_and_a_taken_one_is_not() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         config = Config(broker=BrokerConfig(port=other.getsockname()[1]))
-        taken = only(network.check_broker(config, service_runs=False))
-        assert only(network.check_broker(config, service_runs=True)).status is Status.OK
+        taken = only(network.check_broker(config, holder=Holder.NOBODY))
+        assert only(network.check_broker(config, holder=Holder.SERVICE)).status is Status.OK
     assert taken.status is Status.FAILURE
     assert "in use" in taken.detail
     assert "broker.port" in taken.remedy
-    assert only(network.check_broker(config, service_runs=False)).status is Status.OK
+    assert only(network.check_broker(config, holder=Holder.NOBODY)).status is Status.OK
+
+
+@pytest.mark.parametrize("login", [{}, {"username": "app", "password": "correct horse"}])
+def test_this_devices_running_daemon_may_hold_the_port(login: dict[str, str]) -> None:
+    config = Config.model_validate({"device_id": "hall", "broker": {"port": free_port(), **login}})
+    assert network.find_holder(config, service_runs=False) is Holder.NOBODY
+    assert network.find_holder(config, service_runs=True) is Holder.SERVICE
+    broker = EmbeddedBroker(config.broker)
+    broker.start()
+    try:
+        assert network.find_holder(config, service_runs=False) is Holder.NOBODY, "an empty broker is another's"
+        availability = Messages(Topics("vire", "hall")).availability("online", at=datetime.now(UTC))
+        with Observer(broker.client_config(config.mqtt), availability.topic) as observer:
+            observer.wait_subscribed(PATIENCE_SECONDS)
+            observer.publish(availability)
+            wait_until(lambda: isinstance(observer.receive(0.1), Received), what="the availability")
+        holder = network.find_holder(config, service_runs=False)
+        assert holder is Holder.DAEMON
+        check = only(network.check_broker(config, holder=holder))
+        assert check.status is Status.OK
+        assert "this device's daemon listens there" in check.detail
+        other = config.model_copy(update={"device_id": "bedroom"})
+        assert network.find_holder(other, service_runs=False) is Holder.NOBODY
+    finally:
+        assert broker.stop(timeout_seconds=10.0)
+
+
+def test_a_port_that_no_broker_holds_is_not_the_daemons(start_mosquitto: MosquittoFactory, tmp_path: Path) -> None:
+    locked = start_mosquitto("allow_anonymous false", f"password_file {write_config(tmp_path)}")
+    assert network.find_holder(Config(broker=BrokerConfig(port=locked.port)), service_runs=False) is Holder.NOBODY
 
 
 def test_a_login_is_tried(mosquitto_with_login: Mosquitto) -> None:

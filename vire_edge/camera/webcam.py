@@ -101,13 +101,13 @@ class Webcam:
         found = f"(found: {_found_devices()})"
         match number:
             case errno.ENOENT | errno.ENODEV | errno.ENXIO:
-                return CameraError(f"{thing} does not exist; plug it in or set cameras.source {found}")
+                return CameraError(f"{thing} does not exist; plug it in or set source under [[cameras]] {found}")
             case errno.EACCES | errno.EPERM:
                 return CameraError(f'{thing} cannot be opened (permission denied); add the user to the group "video"')
             case errno.EBUSY:
                 return CameraError(f"{thing} is busy or sends no pictures; close the other program that uses it")
             case errno.ENOTTY | errno.EINVAL | errno.EISDIR:
-                return CameraError(f"{thing} is no camera; set cameras.source to one {found}")
+                return CameraError(f"{thing} is no camera; set source under [[cameras]] to one {found}")
         reason = os.strerror(number) if number else "unknown error"
         return CameraError(f"{thing} cannot be opened ({reason}); unplug it and plug it in again")
 

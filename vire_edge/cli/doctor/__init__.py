@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from vire_edge.cli.doctor.check import Check, Status
+from vire_edge.cli.doctor.check import Check, Status, failure, skipped
 from vire_edge.cli.options import ConfigOption
 
 _LOOKS = {
@@ -21,11 +21,12 @@ _LOOKS = {
     Status.FAILURE: ("✗", "red"),
     Status.SKIPPED: ("–", "bright_black"),
 }
+_NEEDS_CONFIGURATION = "needs a valid configuration"
 
 
 def doctor(
     config: ConfigOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print the results as JSON.")] = False,
 ) -> None:
     """Look at everything the daemon needs: cameras, model, broker, clock, disk … and say how to mend it.
 
@@ -48,12 +49,12 @@ def doctor(
 
 
 def examine(path: Path | None) -> Iterator[Check]:
-    """Look at one thing after the other; what needs a valid configuration is left out without one.
+    """Look at one thing after the other; what needs a valid configuration is skipped without one.
 
     Args:
         path: the configuration file; None for the default one.
     """
-    from vire_edge.cli.doctor import device, files
+    from vire_edge.cli.doctor import device, files, network
 
     service = device.service_state()
     yield device.check_python()
@@ -62,22 +63,38 @@ def examine(path: Path | None) -> Iterator[Check]:
     yield device.check_heat()
     config, found = files.check_configuration(path)
     yield from found
-    if config is not None:
-        yield files.check_state_directory(config)
+    if config is None:
+        yield from _look_without_configuration()
+        yield device.check_service(service)
+        return
+    yield files.check_state_directory(config)
+    holder = network.find_holder(config, service_runs=service == "active")
     try:
         from vire_edge.cli.doctor import vision
     except ImportError as error:
-        yield Check("opencv", Status.FAILURE, str(error), "sudo apt-get install libgl1 libglib2.0-0")
+        yield _missing_library(error)
+        yield from (skipped(name, "needs OpenCV") for name in ("model", "cameras"))
     else:
         yield vision.check_opencv()
-        if config is not None:
-            yield vision.check_model(config.model)
-            yield from vision.check_cameras(config.cameras, service_runs=service == "active")
-    if config is not None:
-        from vire_edge.cli.doctor import network
-
-        yield from network.check_broker(config, service_runs=service == "active")
+        yield vision.check_model(config.model)
+        yield from vision.check_cameras(config.cameras, holder=holder)
+    yield from network.check_broker(config, holder=holder)
     yield device.check_service(service)
+
+
+def _look_without_configuration() -> Iterator[Check]:
+    yield skipped("state directory", _NEEDS_CONFIGURATION)
+    try:
+        from vire_edge.cli.doctor import vision
+    except ImportError as error:
+        yield _missing_library(error)
+    else:
+        yield vision.check_opencv()
+    yield from (skipped(name, _NEEDS_CONFIGURATION) for name in ("model", "cameras", "broker"))
+
+
+def _missing_library(error: ImportError) -> Check:
+    return failure("opencv", str(error), "sudo apt-get install libgl1 libglib2.0-0")
 
 
 def _silence_logs() -> None:

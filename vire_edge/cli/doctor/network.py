@@ -2,31 +2,78 @@
 
 from __future__ import annotations
 
+import enum
+import errno
 import os
 import socket
 import ssl
+import time
 from datetime import UTC, datetime
 
 from vire_edge.cli.doctor.check import Check, Status, failed_with, failure, ok, warning
-from vire_edge.config import BrokerConfig, Config, MqttConfig, TlsConfig
-from vire_edge.errors import ConfigError
+from vire_edge.config import BrokerConfig, Config, MqttConfig, TlsConfig, device_id
+from vire_edge.errors import BrokerError, ConfigError
+from vire_edge.messages import Topics
+from vire_edge.mqtt import MqttVersion
 from vire_edge.mqtt.dialing import Dialer
+from vire_edge.mqtt.embedded import EmbeddedBroker
 from vire_edge.mqtt.failures import LinkError, address, bind_problem, from_os_error
+from vire_edge.mqtt.observer import Observer, Received
 from vire_edge.mqtt.tls import build_context
 
 _ANSWER_SECONDS = 5.0
+_KEPT_SECONDS = 1.0
+"""A kept message follows the subscription at once."""
 _EXPIRES_SOON_DAYS = 30
 
 
-def check_broker(config: Config, *, service_runs: bool) -> list[Check]:
+class Holder(enum.Enum):
+    """Who runs already, and so holds webcams and the embedded broker's port."""
+
+    NOBODY = enum.auto()
+    SERVICE = enum.auto()
+    """The daemon, by systemd's word."""
+    DAEMON = enum.auto()
+    """The daemon, by its own word: somebody started it by hand."""
+
+
+def find_holder(config: Config, *, service_runs: bool) -> Holder:
+    """Find out whether this device's daemon runs already; one with a broker of its own is asked there.
+
+    Args:
+        config: the configuration.
+        service_runs: whether systemd says that it does.
+    """
+    if service_runs:
+        return Holder.SERVICE
+    if config.mqtt.host is not None or not isinstance(error := _bind(config.broker), OSError):
+        return Holder.NOBODY
+    if error.errno != errno.EADDRINUSE:
+        return Holder.NOBODY
+    broker = EmbeddedBroker(config.broker).client_config(config.mqtt)
+    topic = Topics(config.mqtt.topic_prefix, device_id(config)).availability
+    try:
+        with Observer(broker, topic, first_version=MqttVersion.V311) as observer:
+            observer.wait_subscribed(_ANSWER_SECONDS)
+            ends_at = time.monotonic() + _KEPT_SECONDS
+            while (left := ends_at - time.monotonic()) > 0:
+                said = observer.receive(left)
+                if isinstance(said, Received):
+                    return Holder.DAEMON if (said.json() or {}).get("status") == "online" else Holder.NOBODY
+    except BrokerError:
+        pass  # no broker, or not ours
+    return Holder.NOBODY
+
+
+def check_broker(config: Config, *, holder: Holder) -> list[Check]:
     """Go the daemon's way to the broker step by step, until one fails.
 
     Args:
         config: the configuration.
-        service_runs: whether the daemon is up already, and so holds the embedded broker's port.
+        holder: who holds the embedded broker's port.
     """
     if config.mqtt.host is None:
-        return [_check_port(config.broker, service_runs=service_runs)]
+        return [_check_port(config.broker, holder)]
     steps = [_check_address, _check_listening, _check_login]
     if config.mqtt.tls is not None:
         steps.insert(2, _check_certificate)
@@ -38,10 +85,26 @@ def check_broker(config: Config, *, service_runs: bool) -> list[Check]:
     return results
 
 
-def _check_port(broker: BrokerConfig, *, service_runs: bool) -> Check:
+def _check_port(broker: BrokerConfig, holder: Holder) -> Check:
     name, where = "embedded broker", f"{broker.host}:{broker.port}"
-    if service_runs:
+    if holder is Holder.SERVICE:
         return ok(name, f"{where}, held by the running service")
+    if holder is Holder.DAEMON:
+        return ok(name, f"{where}, this device's daemon listens there")
+    error = _bind(broker)
+    if error is None:
+        return ok(name, f"{where} is free")
+    problem = bind_problem(error) if isinstance(error, OSError) else "is no address"
+    detail, _, remedy = f"{where} {problem}".partition("; ")
+    return failure(
+        name,
+        detail,
+        remedy or "stop the other program, set broker.port to another one, or set mqtt.host to use that broker",
+    )
+
+
+def _bind(broker: BrokerConfig) -> OSError | UnicodeError | None:
+    """Take the embedded broker's port for a moment; returns what is in the way."""
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(
             broker.host, broker.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -50,14 +113,8 @@ def _check_port(broker: BrokerConfig, *, service_runs: bool) -> Check:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(place)
     except (OSError, UnicodeError) as error:
-        problem = bind_problem(error) if isinstance(error, OSError) else "is no address"
-        detail, _, remedy = f"{where} {problem}".partition("; ")
-        return failure(
-            name,
-            detail,
-            remedy or "stop the other program, set broker.port to another one, or set mqtt.host to use that broker",
-        )
-    return ok(name, f"{where} is free")
+        return error
+    return None
 
 
 def _check_address(mqtt: MqttConfig) -> Check:

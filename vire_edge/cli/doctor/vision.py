@@ -6,12 +6,14 @@ import statistics
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from vire_edge.camera import Camera
 from vire_edge.cli.doctor.check import Check, failed_with, failure, ok, skipped, warning
+from vire_edge.cli.doctor.network import Holder
 from vire_edge.config import CameraConfig, redact_source
 from vire_edge.config.settings import ModelConfig
 from vire_edge.domain import CameraState, CameraStatus, Frame
@@ -27,6 +29,10 @@ _STOP_SECONDS = 2.0
 _BLACK_LEVEL = 16.0
 """Mean of a picture, of 255, below which a lens is covered or the room is dark."""
 _FAULTS = {CameraStatus.RECONNECTING, CameraStatus.STALLED}
+_DEVICES = Path("/dev")
+_NO_WEBCAM = (
+    "plug one in, or name another source under [[cameras]] (to try without one: vire-edge run --source synthetic)"
+)
 _ROUNDS = 30
 _SLOW_MS = 50.0
 
@@ -90,24 +96,24 @@ class _Watched:
         return self.failed or self.camera.finished or self.seconds >= _WATCH_SECONDS
 
 
-def check_cameras(configs: list[CameraConfig], *, service_runs: bool) -> list[Check]:
+def check_cameras(configs: list[CameraConfig], *, holder: Holder, devices: Path = _DEVICES) -> list[Check]:
     """Open all cameras at once and look at their pictures.
 
     Args:
         configs: the cameras.
-        service_runs: whether the daemon is up; a webcam has only one user at a time.
+        holder: who runs already; a webcam has only one user at a time.
+        devices: where Linux puts webcams.
     """
     wake = threading.Event()
     results: dict[str, Check] = {}
     watched: list[_Watched] = []
     for config in configs:
         name = f"camera {config.name}"
-        if service_runs and _is_webcam(config):
-            results[name] = skipped(
-                name,
-                f"{redact_source(config.source)} is in use by the running service",
-                "follow it with: vire-edge watch; to look at it here: sudo systemctl stop vire-edge",
-            )
+        if _is_webcam(config) and holder is not Holder.NOBODY:
+            results[name] = _held(config, holder)
+            continue
+        if _is_webcam(config) and next(devices.glob("video*"), None) is None:
+            results[name] = failure(name, "no webcam found", _NO_WEBCAM)
             continue
         try:
             camera = Camera(config, wake=wake)
@@ -125,6 +131,17 @@ def check_cameras(configs: list[CameraConfig], *, service_runs: bool) -> list[Ch
         for each in watched:
             each.camera.stop(_STOP_SECONDS)
     return list(results.values())
+
+
+def _held(config: CameraConfig, holder: Holder) -> Check:
+    by, stop = (
+        ("service", "sudo systemctl stop vire-edge") if holder is Holder.SERVICE else ("daemon", "stop vire-edge run")
+    )
+    return skipped(
+        f"camera {config.name}",
+        f"{redact_source(config.source)} is in use by the running {by}",
+        f"follow it with: vire-edge watch; to look at it here: {stop}",
+    )
 
 
 def _watch(watched: list[_Watched], wake: threading.Event) -> None:
