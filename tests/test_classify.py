@@ -220,12 +220,20 @@ def test_what_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
         (tmp_path / "nothing.png", "does not exist; name a picture"),
         (text, "is no picture or video"),
         (damaged, "is no picture"),
-        (folder, "has no pictures"),
+        (folder, "has no pictures (.bmp, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, .webp); name a video itself"),
     ):
         error = failure(path)
         assert isinstance(error, CameraError)
         assert str(path) in str(error)
         assert message in str(error)
+
+
+def test_a_stream_is_sent_to_the_daemon_without_its_password() -> None:
+    error = failure("rtsp://admin:secret@camera.local/stream")
+    assert isinstance(error, ConfigError)
+    assert str(error) == (
+        "rtsp://camera.local/stream is a stream, and classify takes files; for a stream use: vire-edge run --source URL"
+    )
 
 
 def test_nothing_is_looked_at_before_all_inputs_are_known_to_be_there(happy: Path, tmp_path: Path) -> None:

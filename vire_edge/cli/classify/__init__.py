@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def classify(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(metavar="IMAGE|VIDEO|FOLDER…", help="What to look at; of a folder, its pictures."),
+    files: Annotated[
+        list[str],  # as typed: a Path would lose a slash of rtsp://
+        typer.Argument(metavar="FILE|FOLDER", help="Pictures and videos to look at; of a folder, its pictures."),
     ],
     out: Annotated[
         Path | None,
@@ -36,9 +36,14 @@ def classify(
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON object for each picture and each frame of a video, one a line.")
+        bool,
+        typer.Option(
+            "--json", metavar="", help="Print a JSON object for each picture and each frame of a video, one a line."
+        ),
     ] = False,
-    profile: Annotated[bool, typer.Option("--profile", help="Also look for faces turned to either side.")] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", metavar="", help="Also look for faces turned to either side.")
+    ] = False,
     config: ConfigOption = None,
 ) -> None:
     """Read the emotions in pictures and videos, as the daemon would.
@@ -48,8 +53,14 @@ def classify(
     """
     from vire_edge.cli.classify.look import Looker, list_pictures
     from vire_edge.cli.classify.report import JsonLines, Lines, Tables
-    from vire_edge.config import load_config
+    from vire_edge.config import load_config, redact_source
 
+    if stream := next((file for file in files if "://" in file), None):
+        raise ConfigError(
+            f"{redact_source(stream)} is a stream, and classify takes files; "
+            "for a stream use: vire-edge run --source URL"
+        )
+    paths = [Path(file) for file in files]
     settings = load_config(config)
     if profile:
         settings = settings.model_copy(update={"faces": settings.faces.model_copy(update={"profile": True})})

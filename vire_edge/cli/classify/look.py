@@ -64,7 +64,8 @@ def list_pictures(folder: Path) -> list[Path]:
     except OSError as error:
         raise CameraError(f"{folder} cannot be read ({(error.strerror or str(error)).lower()})") from error
     if not pictures:
-        raise CameraError(f"the folder {folder} has no pictures; name a video itself")
+        endings = ", ".join(sorted(PICTURE_SUFFIXES))
+        raise CameraError(f"the folder {folder} has no pictures ({endings}); name a video itself")
     return pictures
 
 
