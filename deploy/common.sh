@@ -87,7 +87,7 @@ pip_install() { # VENV ARGUMENT...
   local venv=$1 log=$1/install.log
   shift
   if ! "$venv/bin/python" -m pip install --no-input --disable-pip-version-check --progress-bar off "$@" </dev/null 2>&1 |
-    tee "$log" | sed -n -E 's/^ *(Downloading .* MB\)|Installing collected .*)$/    \1/p' | cut -c1-120; then
+    tee "$log" | sed -n -E 's/^ *(Downloading .* MB\))$/    \1/p'; then
     tail -n 15 "$log" >&2
     die "pip could not install the Python packages (its last lines are above, all of them in $log)"
   fi
@@ -95,5 +95,9 @@ pip_install() { # VENV ARGUMENT...
 
 # Whether the environment already holds what these files ask for.
 is_current() { [[ -f $1/stamp && $(<"$1/stamp") == "$(stamp_of "${@:2}")" ]]; }
+# Whether VENV runs the code of the checkout DIR: `pip install .` would have put a copy in its place.
+runs_checkout() { # VENV DIR
+  [[ $("$1/bin/python" -I -c 'import vire_edge; print(vire_edge.__file__)' 2>/dev/null) == "$2/vire_edge/__init__.py" ]]
+}
 mark_current() { stamp_of "${@:2}" >"$1/stamp"; }
 stamp_of() { cat "$@" | sha256sum; }

@@ -15,7 +15,7 @@ apt_install "${packages[@]}"
 
 venv=$here/.venv
 make_venv "$python" "$venv"
-if ! is_current "$venv" "$here/pyproject.toml"; then
+if ! is_current "$venv" "$here/pyproject.toml" || ! runs_checkout "$venv" "$here"; then
   say "Installing vire-edge and what it needs (about 200 MB, some minutes on a Raspberry Pi)"
   # Editable: after a `git pull` the new code runs without another installation.
   pip_install "$venv" --editable "$here"

@@ -27,7 +27,7 @@ apt_install "${packages[@]}"
 
 venv=$here/.venv-test
 make_venv "$python" "$venv"
-if ! is_current "$venv" pyproject.toml; then
+if ! is_current "$venv" pyproject.toml || ! runs_checkout "$venv" "$here"; then
   say "Installing vire-edge with what training and tests need (about 1 GB)"
   pip_install "$venv" --upgrade 'pip>=25.1' # the first that reads dependency groups
   pip_install "$venv" --editable '.[train]' --group dev

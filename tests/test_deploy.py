@@ -19,7 +19,7 @@ from vire_edge.config import Config, example_toml, load_config
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 SCRIPTS = [*sorted(DEPLOY.glob("*.sh")), ROOT / ".ci" / "run"]
-COREUTILS = ("bash", "cat", "cut", "dirname", "env", "mkdir", "rm", "sed", "sha256sum", "tail", "tee", "uname")
+COREUTILS = ("bash", "cat", "dirname", "env", "mkdir", "rm", "sed", "sha256sum", "tail", "tee", "uname")
 
 Finished = subprocess.CompletedProcess[str]
 
@@ -162,8 +162,19 @@ def test_the_installer_refuses_what_it_does_not_know(tmp_path: Path) -> None:
 OFFLINE = {"PYTHONPATH": sysconfig.get_path("purelib"), "PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_INDEX": "1"}
 
 
-def test_quickstart_installs_once_and_hands_its_arguments_to_the_demo(checkout: Path) -> None:
-    environ = OFFLINE | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+@pytest.fixture
+def offline(tmp_path: Path) -> dict[str, str]:
+    """The same without the tests' own vire_edge, which pip would take for the installed one."""
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for package in Path(OFFLINE["PYTHONPATH"]).iterdir():
+        if "vire_edge" not in package.name:
+            (packages / package.name).symlink_to(package)
+    return OFFLINE | {"PYTHONPATH": str(packages)}
+
+
+def test_quickstart_installs_once_and_hands_its_arguments_to_the_demo(checkout: Path, offline: dict[str, str]) -> None:
+    environ = offline | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     first = run("bash", checkout / "deploy" / "quickstart.sh", "--help", **environ)
     assert first.returncode == 0, first.stdout + first.stderr
     assert "Installing vire-edge" in first.stdout
@@ -171,6 +182,20 @@ def test_quickstart_installs_once_and_hands_its_arguments_to_the_demo(checkout: 
     again = run("bash", checkout / "deploy" / "quickstart.sh", "--help", **environ)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "Installing" not in again.stdout
+
+    # What somebody types who wants to train: it puts a copy in the place of the link to the checkout.
+    replaced = run(checkout / ".venv" / "bin" / "python", "-m", "pip", "install", "--no-deps", checkout, **environ)
+    assert replaced.returncode == 0, replaced.stderr
+    assert "/site-packages/" in code_that_runs(checkout)
+    repaired = run("bash", checkout / "deploy" / "quickstart.sh", "--help", **environ)
+    assert repaired.returncode == 0, repaired.stdout + repaired.stderr
+    assert "Installing vire-edge" in repaired.stdout
+    assert code_that_runs(checkout) == str(checkout / "vire_edge" / "__init__.py")
+
+
+def code_that_runs(checkout: Path) -> str:
+    ask = ("-I", "-c", "import vire_edge; print(vire_edge.__file__)")
+    return run(checkout / ".venv" / "bin" / "python", *ask).stdout.strip()
 
 
 def test_the_installer_places_a_copy_keeps_the_configuration_and_removes_itself(checkout: Path, tmp_path: Path) -> None:
