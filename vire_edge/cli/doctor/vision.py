@@ -139,7 +139,7 @@ def _held(config: CameraConfig, holder: Holder) -> Check:
     )
     return skipped(
         f"camera {config.name}",
-        f"{redact_source(config.source)} is in use by the running {by}",
+        f"webcam {redact_source(config.source)} is left to the running {by}",
         f"follow it with: vire-edge watch; to look at it here: {stop}",
     )
 
