@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from vire_edge.config import BrokerConfig, MqttConfig
-from vire_edge.domain import Message
+from vire_edge.domain import Message, Severity
 from vire_edge.errors import BrokerError
 from vire_edge.messages import Topics
 from vire_edge.mqtt import Connected, ConnectionStatus, MqttConnection, MqttVersion, RetryPolicy
@@ -80,6 +80,10 @@ def until_connected(connection: MqttConnection) -> Connected:
             return event
 
 
+def alert(payload: bytes) -> Message:
+    return Message(TOPICS.alerts, payload, severity=Severity.WARNING)
+
+
 def payloads(observer: Observer, topic: str, *, count: int) -> list[bytes]:
     found: list[bytes] = []
 
@@ -104,7 +108,7 @@ def test_states_alerts_and_commands_end_to_end(broker: EmbeddedBroker) -> None:
             # The retained state comes although it was published before.
             assert payloads(observer, TOPICS.availability, count=1) == [b"online"]
         for number in range(500):
-            connection.publish(Message(TOPICS.alerts, str(number).encode()))
+            connection.publish(alert(str(number).encode()))
         expected = [str(number).encode() for number in range(500)]
         assert payloads(first, TOPICS.alerts, count=500) == expected
         assert payloads(second, TOPICS.alerts, count=500) == expected
@@ -263,7 +267,7 @@ def test_it_stops_quickly_whatever_its_clients_do(start_broker: StartBroker, pau
     for connection in connections:
         until_connected(connection)
         for number in range(50):
-            connection.publish(Message(TOPICS.alerts, str(number).encode()))
+            connection.publish(alert(str(number).encode()))
     threading.Event().wait(pause_seconds)
     assert broker.stop(timeout_seconds=5.0)
     for connection in connections:
@@ -276,7 +280,7 @@ def test_clients_come_back_after_it_restarts(start_broker: StartBroker) -> None:
     connection = connection_to(config)
     until_connected(connection)
     assert broker.stop(timeout_seconds=10.0)
-    connection.publish(Message(TOPICS.alerts, b"1"))
+    connection.publish(alert(b"1"))
     wait_until(lambda: connection.stats().status is not ConnectionStatus.CONNECTED, what="the end of the connection")
     start_broker(port=config.port)
     until_connected(connection)
