@@ -122,7 +122,7 @@ def make_nothing(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (make_nothing, "does not exist; check cameras.source"),
+        (make_nothing, "does not exist; check source under [[cameras]]"),
         (make_empty, "is empty"),
         (make_text, "is no video that FFmpeg can read"),
         (make_noise, "is no video that FFmpeg can read"),

@@ -44,7 +44,7 @@ def test_a_folder_holds_pictures_and_a_link_to_a_device_is_a_webcam(tmp_path: Pa
 def test_a_url_that_is_no_stream_is_refused_without_its_password(source: str) -> None:
     with pytest.raises(CameraError, match="camera 'hall': ") as caught:
         source_for(CameraConfig(name="hall", source=source))
-    assert "pa" not in str(caught.value).removeprefix("camera 'hall': cameras.source").replace("password", "")
+    assert "pa" not in str(caught.value).removeprefix("camera 'hall': source under [[cameras]]").replace("password", "")
 
 
 def test_the_users_own_wish_to_see_opencvs_lines_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,8 @@ class VideoFile:
 
     def _no_video(self) -> CameraError:
         return CameraError(
-            f"camera '{self._camera}': {self._path} is no video that FFmpeg can read; set cameras.source to one"
+            f"camera '{self._camera}': {self._path} is no video that FFmpeg can read; "
+            "set source under [[cameras]] to one"
         )
 
 
@@ -212,14 +213,14 @@ def _check_readable(camera: str, path: Path) -> None:
         raise _unreadable(camera, path, error) from error
     if not regular:
         raise CameraError(
-            f"camera '{camera}': {path} is no file; set cameras.source to a video or a folder of pictures"
+            f"camera '{camera}': {path} is no file; set source under [[cameras]] to a video or a folder of pictures"
         )
     if status.st_size == 0:
-        raise CameraError(f"camera '{camera}': {path} is empty; set cameras.source to a video or a picture")
+        raise CameraError(f"camera '{camera}': {path} is empty; set source under [[cameras]] to a video or a picture")
 
 
 def _unreadable(camera: str, path: Path, error: OSError | ValueError) -> CameraError:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return CameraError(f"camera '{camera}': {path} does not exist; check cameras.source")
+        return CameraError(f"camera '{camera}': {path} does not exist; check source under [[cameras]]")
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
     return CameraError(f"camera '{camera}': {path} cannot be read ({reason.lower()}); let the daemon's user read it")

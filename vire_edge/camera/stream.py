@@ -44,8 +44,8 @@ class NetworkStream:
         except ValueError:
             # The parser's own words may quote a part of the password.
             raise CameraError(
-                f"camera '{camera}': cameras.source is no valid URL; write special characters of the user and password "
-                "as %XX, such as %40 for @"
+                f"camera '{camera}': source under [[cameras]] is no valid URL; write special characters "
+                "of the user and password as %XX, such as %40 for @"
             ) from None
         self._shown = redact_source(url)
         if parts.scheme not in SCHEMES or not parts.hostname:

@@ -87,7 +87,7 @@ def demo(
     if scripted and seconds is None:
         _judge(raised)
     else:
-        print(f"{len(raised)} alerts came through MQTT{': ' if raised else ''}{', '.join(raised)}.")
+        print(f"Alerts that came through MQTT: {', '.join(raised) or 'none'}.")
 
 
 @contextlib.contextmanager
