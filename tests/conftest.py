@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+
+import pytest
 from brokers import certificates, mosquitto, mosquitto_with_login, start_mosquitto
 
 __all__ = ["certificates", "mosquitto", "mosquitto_with_login", "start_mosquitto"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard() -> Iterator[None]:
+    """A shell starts a background job with SIGINT ignored, and children inherit that: the tests press Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
