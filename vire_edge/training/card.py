@@ -90,7 +90,7 @@ def _figures(whole: dict[str, Any], fresh: dict[str, Any]) -> str:
     return f"""\
 ## How good
 
-FER2013's PublicTest, one view, no averaging over views. PublicTest chose nothing: the epoch and the temperature come
+FER2013's PublicTest, one view, no averaging over views. PublicTest chose neither epoch nor temperature: both come
 from a held-out part of Training. Some PublicTest images are copies of training images; the last column leaves them out.
 
 {_table(overall)}
