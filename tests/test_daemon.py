@@ -185,6 +185,17 @@ def test_systemd_is_told_of_readiness_life_and_end(tmp_path: Path) -> None:
             assert daemon.wait(timeout_seconds=10) == 0
 
 
+def test_a_box_that_works_alone_ends_without_a_word_too_many(tmp_path: Path) -> None:
+    for _ in range(3):
+        alone = {"broker__port": str(free_port()), "cameras": [{"name": "attic", "source": "/dev/video97"}]}
+        with Daemon(tmp_path, alone) as daemon:
+            wait_until(lambda: "broker_connected" in daemon.log, what="the connection")
+            daemon.send(signal.SIGTERM)
+            assert daemon.wait(timeout_seconds=10) == 0
+            assert "Traceback" not in daemon.log
+            daemon.log_path.unlink()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_frozen_broker_does_not_hold_up_the_end(tmp_path: Path, mosquitto: Mosquitto, number: signal.Signals) -> None:
     with Daemon(tmp_path, settings(mosquitto, ACTOR)) as daemon:

@@ -197,8 +197,11 @@ class _Door:
             # amqtt walks over its subscriptions while others change them; this client has to come again.
             log.warning("embedded_broker_client_sent_away", reason=str(error))
         finally:
-            del self._inside[task]
-            await door.hang_up(writer, farewell)
+            # Inside until the very end: whoever closes the door waits for it, and asyncio has nothing left to cancel.
+            try:
+                await door.hang_up(writer, farewell)
+            finally:
+                del self._inside[task]
 
     async def close(self) -> None:
         """Show everybody out; those who do not go are thrown out."""

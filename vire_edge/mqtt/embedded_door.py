@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 from amqtt.adapters import StreamReaderAdapter
 
+FAREWELL_SECONDS = 1.0
+"""How long a client may take to hear the last word."""
 MAX_PACKET_BYTES = 262_144
 """The largest payload that we publish has a few kilobytes."""
 CONNECT_SECONDS = 10.0
@@ -103,12 +105,25 @@ class GuardedReader(StreamReaderAdapter):  # type: ignore[misc]  # amqtt has no 
 
 async def hang_up(writer: asyncio.StreamWriter, farewell: bytes = b"") -> None:
     """Close a connection, with a last word if there is one."""
-    with contextlib.suppress(OSError):
-        if farewell and not writer.is_closing():
-            writer.write(farewell)
-            await writer.drain()
-        writer.close()
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(FAREWELL_SECONDS):
+            if farewell and not writer.is_closing():
+                writer.write(farewell)
+                await writer.drain()
+            writer.close()
+            await _until_closed(writer)
+    writer.transport.abort()
+
+
+async def _until_closed(writer: asyncio.StreamWriter) -> None:
+    try:
         await writer.wait_closed()
+    except asyncio.CancelledError:
+        # All who wait for the end of a connection wait for one future. When amqtt stops waiting it cancels that, and
+        # so every other waiter, though nobody has cancelled this task.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
 
 
 def refuses(knock: Knock) -> bool:
