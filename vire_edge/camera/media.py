@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 
-from vire_edge.camera.opencv import open_capture
+from vire_edge.camera.opencv import OpenCvCapture, open_capture
 from vire_edge.camera.source import Image, as_image
 from vire_edge.errors import CameraError
 
@@ -49,12 +49,13 @@ class MediaClock:
 
 
 class _VideoFileCapture:
-    """An opened video file."""
+    """An opened video file: a capture with the file's own time."""
 
     is_key_picture = False
 
     def __init__(self, capture: cv2.VideoCapture) -> None:
-        self._capture = capture
+        self._properties = capture
+        self._capture = OpenCvCapture(capture, always_key=False)
         self._clock = MediaClock(capture.get(cv2.CAP_PROP_FPS))
 
     @property
@@ -62,23 +63,16 @@ class _VideoFileCapture:
         return self._clock.position_seconds
 
     def grab(self) -> bool:
-        try:
-            grabbed = self._capture.grab()
-        except cv2.error:
-            return False
+        grabbed = self._capture.grab()
         if grabbed:
-            self._clock.advance(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+            self._clock.advance(self._properties.get(cv2.CAP_PROP_POS_MSEC) / 1000)
         return grabbed
 
     def retrieve(self) -> Image | None:
-        try:
-            decoded, picture = self._capture.retrieve()
-        except cv2.error:
-            return None
-        return as_image(picture) if decoded else None
+        return self._capture.retrieve()
 
     def close(self) -> None:
-        self._capture.release()
+        self._capture.close()
 
 
 class VideoFile:

@@ -51,7 +51,7 @@ def open_capture(target: str, backend: int, parameters: Sequence[int] = ()) -> c
 
 
 class OpenCvCapture:
-    """A live `VideoCapture`: a webcam or a stream."""
+    """An opened `VideoCapture` whose failures are answers, not exceptions."""
 
     position_seconds = 0.0
 
