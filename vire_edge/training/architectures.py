@@ -6,15 +6,16 @@ register it: the input, the scaling to 0..1 and the output are the same for all.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from vire_edge.domain import EMOTIONS
 from vire_edge.errors import TrainingError
 from vire_edge.preprocess import FACE_SIZE
-from vire_edge.training.backend import KerasModel, load_keras
+from vire_edge.training.backend import KerasModel, Precision, load_keras
 
 LOGITS = "logits"
 """The layer before the softmax; export divides it by the temperature."""
@@ -121,12 +122,13 @@ def multiply_adds(model: KerasModel) -> int:
     return total
 
 
-def build(name: str, plan: Plan) -> KerasModel:
+def build(name: str, plan: Plan, precision: Precision = Precision.FLOAT32) -> KerasModel:
     """Build a network with fresh weights.
 
     Args:
         name: a key of `ARCHITECTURES`.
         plan: what the recipe chooses.
+        precision: of everything but the last layer and the softmax, which stay float32.
 
     Returns:
         A Keras model: uint8 `[N, 48, 48, 1]` → float32 probabilities `[N, 7]`.
@@ -141,7 +143,20 @@ def build(name: str, plan: Plan) -> KerasModel:
     keras = load_keras()
     face = keras.Input((FACE_SIZE, FACE_SIZE, 1), dtype="uint8", name="face")
     scaled = keras.layers.Rescaling(1 / WHITE, name="to_unit_range")(face)
-    hidden = architecture.body(keras, scaled, plan)
+    with _computing_in(precision):
+        hidden = architecture.body(keras, scaled, plan)
     logits = keras.layers.Dense(len(EMOTIONS), kernel_initializer=plan.initializer, name=LOGITS)(hidden)
     probabilities = keras.layers.Softmax(name="probabilities")(logits)
     return keras.Model(face, probabilities, name=name)
+
+
+@contextlib.contextmanager
+def _computing_in(precision: Precision) -> Iterator[None]:
+    """Let the layers that are made inside compute in that precision."""
+    config = load_keras().config
+    before = config.dtype_policy()
+    config.set_dtype_policy("float32" if precision is Precision.FLOAT32 else f"mixed_{precision}")
+    try:
+        yield
+    finally:
+        config.set_dtype_policy(before)

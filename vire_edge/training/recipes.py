@@ -102,7 +102,7 @@ BEST: dict[str, Recipe] = {
     "vire": Recipe(
         learning_rate=0.1,
         batch_size=128,
-        epochs=120,
+        epochs=90,
         initializer="he_normal",
         dropout=0.2,
         augmentation=Augmentation(

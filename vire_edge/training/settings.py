@@ -8,6 +8,7 @@ from typing import Any
 
 from vire_edge.errors import TrainingError
 from vire_edge.training.augment import Augmentation
+from vire_edge.training.backend import Precision
 from vire_edge.training.recipes import Optimizer, Recipe, recipe_for
 from vire_edge.training.rundir import RunDirectory
 
@@ -30,6 +31,7 @@ class TrainSettings:
     seed: int = 1
     fer_plus: Path | None = None
     """FER+'s votes on the images of `data`."""
+    precision: Precision = Precision.FLOAT32
 
     @property
     def effective_recipe(self) -> Recipe:
@@ -53,6 +55,7 @@ class TrainSettings:
             for name in OVERRIDES
             if getattr(base, name) != getattr(used, name)
         ]
+        words += [] if self.precision is Precision.FLOAT32 else [f"--precision {self.precision}"]
         return " ".join(words)
 
     def as_json(self) -> dict[str, Any]:
@@ -79,6 +82,7 @@ def stored_settings(run: Path) -> TrainSettings:
         optimizer = Optimizer(recipe.pop("optimizer", Optimizer.ADAM))
         votes = stored.get("fer_plus")
         stored |= {"data": Path(stored["data"]), "fer_plus": votes and Path(votes), "run": run}
+        stored["precision"] = Precision(stored.get("precision", Precision.FLOAT32))
         return TrainSettings(**stored | {"recipe": Recipe(**recipe, augmentation=augmentation, optimizer=optimizer)})
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise TrainingError(f"{directory.settings} is of another version ({error}); start a new run") from error

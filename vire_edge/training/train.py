@@ -78,7 +78,7 @@ def train(settings: TrainSettings, *, on_event: OnEvent, resume: bool = False) -
 
     batches = Batches(learn, recipe, seed=settings.seed)
     keras.utils.set_random_seed(settings.seed)
-    model = build(settings.architecture, Plan(recipe.initializer, recipe.dropout))
+    model = build(settings.architecture, Plan(recipe.initializer, recipe.dropout), settings.precision)
     compile_for(model, recipe, steps_per_epoch=len(batches))
     fitting = Fitting(model, batches, held_out=held_out, recipe=recipe, seed=settings.seed, run=run, on_event=on_event)
     if resume and run.checkpoint.exists():
