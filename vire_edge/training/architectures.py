@@ -72,6 +72,61 @@ def cnn(keras: Any, x: Any, plan: Plan) -> Any:
     return x
 
 
+@_register("alexnet", "AlexNet fitted to 48×48: five convolutions, two dense layers of 4096; 30 M parameters")
+def alexnet(keras: Any, x: Any, plan: Plan) -> Any:
+    """AlexNet (Krizhevsky et al. 2012) on a face of 48 pixels instead of a picture of 227.
+
+    The publication draws the original and does not say how it was fitted. Here: the original's filters and kernels, the
+    first stride 2 instead of 4 and every border padded, so that the last pooling ends at 3×3 (the original: 6×6); its
+    three overlapping poolings and the dropout of its dense layers; no response normalization, which later work dropped.
+    """
+    layers, init = keras.layers, plan.initializer
+    for filters, size, stride, pooled in (
+        (96, 11, 2, 1),
+        (256, 5, 1, 1),
+        (384, 3, 1, 0),
+        (384, 3, 1, 0),
+        (256, 3, 1, 1),
+    ):
+        x = layers.Conv2D(filters, size, stride, padding="same", activation="relu", kernel_initializer=init)(x)
+        if pooled:
+            x = layers.MaxPooling2D(3, 2, padding="same")(x)
+    x = layers.Flatten()(x)
+    for _ in range(2):
+        x = layers.Dense(4096, activation="relu", kernel_initializer=init)(x)
+        x = layers.Dropout(plan.dropout)(x)
+    return x
+
+
+@_register("densenet", "the publication's DenseNet: three blocks of four bottleneck layers; 0.7 M parameters")
+def densenet(keras: Any, x: Any, plan: Plan) -> Any:
+    """The publication's DenseNet (Huang et al. 2017): 12×12×192, 6×6×224 and 3×3×240 after its three blocks.
+
+    Those widths take four layers of growth 32 in each block; "more than 20 convolutions" take a bottleneck in each
+    layer: 1×1 to four times the growth, then 3×3.
+    """
+    layers = keras.layers
+    x = layers.Conv2D(64, 3, strides=2, padding="same", use_bias=False, kernel_initializer=plan.initializer)(x)
+    x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+    x = layers.MaxPooling2D(3, 2, padding="same")(x)
+    for transition in (0, 96, 112):
+        if transition:
+            x = _activated_convolution(keras, x, transition, 1, plan)
+            x = layers.AveragePooling2D(2)(x)
+        for _ in range(4):
+            y = _activated_convolution(keras, x, 128, 1, plan)
+            y = _activated_convolution(keras, y, 32, 3, plan)
+            x = layers.Concatenate()([x, layers.Dropout(plan.dropout)(y)])
+    x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+    return layers.GlobalAveragePooling2D()(x)
+
+
+def _activated_convolution(keras: Any, x: Any, filters: int, size: int, plan: Plan) -> Any:
+    """Normalization, activation, convolution: a dense block's order."""
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(x))
+    return keras.layers.Conv2D(filters, size, padding="same", use_bias=False, kernel_initializer=plan.initializer)(x)
+
+
 @_register("vire", "the project's own: 13 convolutions with residuals; 1.6 M parameters, 60 M multiply-adds")
 def vire(keras: Any, x: Any, plan: Plan) -> Any:
     """Residual blocks of plain 3×3 convolutions, as wide as 60 million multiply-adds allow.
@@ -87,6 +142,40 @@ def vire(keras: Any, x: Any, plan: Plan) -> Any:
         x = _residual(keras, x, filters, plan, stride=stride)
     x = keras.layers.GlobalAveragePooling2D()(x)
     return keras.layers.Dropout(plan.dropout)(x)
+
+
+@_register("resnet", "ResNet-18 at half its width; 2.8 M parameters")
+def resnet(keras: Any, x: Any, plan: Plan) -> Any:
+    """ResNet-18 (He et al. 2016) at half the width; its first convolution 3×3 with stride 2, no pooling after it."""
+    x = keras.layers.ReLU()(_convolution(keras, x, 32, plan, stride=2))
+    for filters, stride in ((32, 1), (32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1)):
+        x = _residual(keras, x, filters, plan, stride=stride)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.layers.Dropout(plan.dropout)(x)
+
+
+@_register("attention", "a small transformer over 6×6 patches that convolutions prepare; 0.6 M parameters")
+def attention(keras: Any, x: Any, plan: Plan) -> Any:
+    """A compact convolutional transformer (Hassani et al. 2021): convolutions to 36 tokens, four encoder layers.
+
+    A depthwise convolution tells each token its neighbours and so its place (Chu et al. 2021). At the end a learnt
+    weight for each token takes the place of a class token.
+    """
+    layers, width, init = keras.layers, 128, plan.initializer
+    for filters in (32, 64, width):
+        x = layers.ReLU()(_convolution(keras, x, filters, plan, stride=2))
+    x = layers.Add()([x, layers.DepthwiseConv2D(3, padding="same")(x)])
+    x = layers.Reshape((-1, width))(x)
+    for _ in range(4):
+        y = layers.LayerNormalization()(x)
+        y = layers.MultiHeadAttention(num_heads=4, key_dim=width // 4, kernel_initializer=init)(y, y)
+        x = layers.Add()([x, layers.Dropout(plan.dropout)(y)])
+        y = layers.Dense(2 * width, activation="gelu", kernel_initializer=init)(layers.LayerNormalization()(x))
+        y = layers.Dense(width, kernel_initializer=init)(y)
+        x = layers.Add()([x, layers.Dropout(plan.dropout)(y)])
+    x = layers.LayerNormalization()(x)
+    weight = layers.Softmax(axis=1)(layers.Dense(1)(x))
+    return layers.Flatten()(layers.Dot(axes=1)([weight, x]))
 
 
 def _residual(keras: Any, x: Any, filters: int, plan: Plan, *, stride: int) -> Any:
@@ -113,12 +202,16 @@ def _convolution(
 
 
 def multiply_adds(model: KerasModel) -> int:
-    """Multiply-adds for one face, of convolutions and dense layers; the rest is little."""
+    """Multiply-adds for one face, of convolutions, dense layers and attention; the rest is little."""
     total = 0
     for layer in model.layers:
-        if hasattr(layer, "kernel"):
-            places = math.prod(layer.output.shape[1:-1])
-            total += places * math.prod(layer.kernel.shape)
+        *places, width = layer.output.shape[1:]
+        kernels = sum(
+            math.prod(weight.shape) for weight in layer.weights if len(weight.shape) > 1 and "bias" not in weight.name
+        )
+        total += math.prod(places) * kernels
+        if type(layer).__name__ == "MultiHeadAttention":
+            total += 2 * math.prod(places) ** 2 * width  # each token with each: once to compare, once to mix
     return total
 
 
