@@ -1,4 +1,4 @@
-"""The one place that imports Keras and ONNX: they are an optional extra.
+"""The one place that imports Keras, ONNX and Optuna: they are an optional extra.
 
 Keras chooses its backend itself (`KERAS_BACKEND`, or its `keras.json`; TensorFlow when
 neither says otherwise), and nothing in this package is written for one of them.
@@ -49,6 +49,17 @@ def load_onnx() -> Any:
         DependencyError: onnx is not installed.
     """
     return _require("onnx")
+
+
+def load_optuna() -> Any:
+    """Return the module `optuna`, which then logs only what is broken.
+
+    Raises:
+        DependencyError: Optuna is not installed.
+    """
+    optuna = _require("optuna")
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    return optuna
 
 
 def environment() -> dict[str, str]:
