@@ -62,6 +62,16 @@ def load_optuna() -> Any:
     return optuna
 
 
+def load_matplotlib() -> Any:
+    """Return the module `matplotlib` with its figures, without pyplot: no window, no state that figures share.
+
+    Raises:
+        DependencyError: matplotlib is not installed.
+    """
+    _require("matplotlib.figure")
+    return _require("matplotlib")
+
+
 def environment() -> dict[str, str]:
     """Versions that a run's result depends on: name → version."""
     names = ("keras", load_keras().backend.backend(), "numpy", "cv2", "onnx")

@@ -16,6 +16,17 @@ SMALLEST_PROBABILITY = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
+class Bin:
+    """The images whose highest probability lies in one of 15 equal parts of 0..1."""
+
+    images: int
+    """At least 1."""
+    confidence: float
+    """Their mean highest probability."""
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
 class Metrics:
     """How well probabilities match labels. Per-class values stand in the order of `EMOTIONS`; shares are 0..1."""
 
@@ -77,13 +88,26 @@ def cross_entropy(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.i
     return float(-np.log(np.maximum(of_label, SMALLEST_PROBABILITY)).mean())
 
 
-def calibration_error(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> float:
-    """Expected calibration error (Guo et al. 2017): |confidence - accuracy|, averaged over the images' bins."""
+def reliability(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> tuple[Bin, ...]:
+    """How sure and how right, by how sure: what a reliability diagram shows (Guo et al. 2017); empty bins left out.
+
+    Args:
+        probabilities: `[N, 7]`, rows sum to 1.
+        labels: `[N]`, 0..6.
+    """
     confidence = probabilities.max(axis=1).astype(np.float64)
     correct = probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gap = np.bincount(bins, weights=confidence - correct, minlength=CALIBRATION_BINS)
-    return float(np.abs(gap).sum() / len(labels))
+    places = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    counts = np.bincount(places, minlength=CALIBRATION_BINS)
+    sums = (np.bincount(places, weights=values, minlength=CALIBRATION_BINS) for values in (confidence, correct))
+    rows = zip(counts.tolist(), *(values.tolist() for values in sums), strict=True)
+    return tuple(Bin(count, sure / count, right / count) for count, sure, right in rows if count)
+
+
+def calibration_error(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> float:
+    """Expected calibration error (Guo et al. 2017): |confidence - accuracy|, averaged over the images' bins."""
+    bins = reliability(probabilities, labels)
+    return sum(place.images * abs(place.confidence - place.accuracy) for place in bins) / len(labels)
 
 
 def fit_temperature(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> float:
