@@ -16,7 +16,7 @@ from vire_edge.training.evaluate import cross_entropy
 from vire_edge.training.finish import predict
 from vire_edge.training.fitting import Average, Fitting, compile_for
 from vire_edge.training.progress import EpochDone, Event
-from vire_edge.training.recipes import recipe_for
+from vire_edge.training.recipes import Recipe, recipe_for
 from vire_edge.training.rundir import RunDirectory
 
 pytestmark = [
@@ -48,15 +48,15 @@ class Stopped(Exception):  # noqa: N818  # no error: where a test ends a run
     pass
 
 
-def fitting(run: Path, *, stop_after: int = 99) -> Fitting:
+def fitting(run: Path, *, stop_after: int = 99, recipe: Recipe = RECIPE) -> Fitting:
     def on_event(event: Event) -> None:
         if isinstance(event, EpochDone) and event.record.epoch == stop_after:
             raise Stopped
 
     run.mkdir(exist_ok=True)
-    batches, network = Batches(LEARN, RECIPE, seed=1), small_network()
-    compile_for(network, RECIPE, steps_per_epoch=len(batches))
-    return Fitting(network, batches, held_out=HELD_OUT, recipe=RECIPE, seed=1, run=RunDirectory(run), on_event=on_event)
+    batches, network = Batches(LEARN, recipe, seed=1), small_network()
+    compile_for(network, recipe, steps_per_epoch=len(batches))
+    return Fitting(network, batches, held_out=HELD_OUT, recipe=recipe, seed=1, run=RunDirectory(run), on_event=on_event)
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +104,30 @@ def test_averaged_weights_and_statistics_are_measured_and_kept(whole: Fitting, w
     assert whole.kept_epoch == RECIPE.epochs
 
 
+def test_patience_ends_a_run_that_gets_no_better_and_keeps_its_best_epoch(tmp_path: Path) -> None:
+    # At this rate no epoch after the first few is better.
+    recipe = replace(RECIPE, epochs=40, patience=2, learning_rate=2.0, averaging=0.0)
+    run = fitting(tmp_path / "run", recipe=recipe)
+    assert run.run_epochs() is False
+    losses = [record.held_out_loss for record in run.history]
+    assert len(losses) < recipe.epochs
+    assert run.kept_epoch == len(losses) - recipe.patience == int(np.argmin(losses)) + 1
+
+    resumed = fitting(tmp_path / "run", recipe=recipe)
+    resumed.restore()
+    assert resumed.is_complete
+    assert len(resumed.history) == len(losses)
+
+
+def test_focal_loss_counts_sure_images_less() -> None:
+    network = small_network()
+    compile_for(network, replace(RECIPE, focal_gamma=2.0, label_smoothing=0.0), steps_per_epoch=1)
+    label, sure, unsure = np.eye(7)[:1], np.full((1, 7), 0.1 / 6), np.full((1, 7), 0.5 / 6)
+    sure[0, 0], unsure[0, 0] = 0.9, 0.5
+    focal = [float(network.loss(label, answer)) for answer in (sure, unsure)]
+    np.testing.assert_allclose(focal, [-(0.1**2) * np.log(0.9), -(0.5**2) * np.log(0.5)], rtol=1e-4)
+
+
 def test_average_begins_with_the_weights_and_follows_them_ever_more_slowly() -> None:
     average = Average(0.9)
     average.add([np.zeros(3, np.float32)], 1)
@@ -130,7 +154,7 @@ def test_learning_rate_warms_up_and_falls_to_nothing() -> None:
     model = build("cnn", Plan())
     compile_for(model, recipe_for("best", "vire"), steps_per_epoch=10)
     rate = model.optimizer._learning_rate
-    rates = [float(rate(step)) for step in range(0, 1201, 10)]
+    rates = [float(rate(step)) for step in range(0, 901, 10)]
     assert rates[0] == 0
     assert rates[3] == max(rates) == pytest.approx(0.1)
     assert rates[3:] == sorted(rates[3:], reverse=True)

@@ -42,7 +42,12 @@ def compile_for(model: KerasModel, recipe: Recipe, *, steps_per_epoch: int) -> N
         optimizer = keras.optimizers.Adam(rate)
     if decay:
         optimizer.exclude_from_weight_decay(var_names=UNDECAYED)
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+    if recipe.focal_gamma:
+        loss = keras.losses.CategoricalFocalCrossentropy(
+            alpha=1.0, gamma=recipe.focal_gamma, label_smoothing=recipe.label_smoothing
+        )
+    else:
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
     # Now, so that a checkpoint has its slots to go into.
     optimizer.build(model.trainable_variables)
@@ -98,7 +103,7 @@ class Fitting:
     @property
     def kept_epoch(self) -> int:
         """The chosen one so far, from 1; there must be a first."""
-        if self._recipe.keep_best:
+        if self._recipe.keeps_best:
             return min(self.history, key=lambda record: record.held_out_loss).epoch
         return self.history[-1].epoch
 
@@ -112,9 +117,15 @@ class Fitting:
         self._step = int(self._model.optimizer.iterations)
         self.history = self._run.read_history(self._step // len(self._batches))
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all epochs are done, or as many as patience allows have brought nothing better."""
+        done, patience = len(self.history), self._recipe.patience
+        return done >= self._recipe.epochs or 0 < patience <= done - (self.kept_epoch if done else 0)
+
     def run_epochs(self) -> bool:
         """Train from the epoch after the history on; True when Ctrl-C ended it."""
-        if len(self.history) >= self._recipe.epochs:
+        if self.is_complete:
             return False
         hooks = load_keras().callbacks.LambdaCallback(
             on_epoch_begin=self._begin, on_train_batch_end=self._step_done, on_epoch_end=self._end
@@ -183,4 +194,5 @@ class Fitting:
         numpy_of = load_keras().ops.convert_to_numpy
         optimizer = [numpy_of(variable) for variable in self._model.optimizer.variables]
         self._run.save_checkpoint(Checkpoint(current, optimizer, self._average.values))
+        self._model.stop_training = self.is_complete
         self._on_event(EpochDone(record, self._recipe.epochs, kept))
