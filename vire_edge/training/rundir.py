@@ -81,6 +81,21 @@ class RunDirectory:
         return self.path / "metrics.json"
 
     @property
+    def confusion(self) -> Path:
+        """What the chosen network reads in the evaluation split, by label, CSV."""
+        return self.path / "confusion.csv"
+
+    @property
+    def confusion_plot(self) -> Path:
+        """The same as a picture, PNG."""
+        return self.path / "confusion.png"
+
+    @property
+    def history_plot(self) -> Path:
+        """Loss, accuracy and learning rate of each epoch, PNG."""
+        return self.path / "history.png"
+
+    @property
     def data(self) -> Path:
         """Digests and counts of the images, JSON."""
         return self.path / "data.json"
@@ -131,10 +146,14 @@ class RunDirectory:
         writer.writerows(rows)
         self._replace(self.path / "history.csv", text.getvalue().encode())
 
-    def read_history(self, epochs: int) -> list[EpochRecord]:
-        """The first `epochs` records; a kill may have left one more than the checkpoint knows."""
+    def read_history(self, epochs: int | None = None) -> list[EpochRecord]:
+        """The first `epochs` records, or all; a kill may have left one more than the checkpoint knows."""
         rows = self.read_json(self.path / "history.json")
         return [EpochRecord(**row) for row in rows[:epochs]]
+
+    def write_bytes(self, path: Path, content: bytes) -> None:
+        """Write a file in one step."""
+        self._replace(path, content)
 
     def save_model(self, path: Path, model: Any) -> None:
         """Save a Keras model in one step."""
