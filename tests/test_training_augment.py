@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fer2013_samples import patterns
+from numpy.typing import NDArray
 
 from vire_edge.training.augment import NONE, PUBLISHED, Augmentation, augment
 from vire_edge.training.batches import Batches, class_weights, mix
@@ -65,7 +66,8 @@ def batches(**changes: object) -> Batches:
     votes = changes.pop("votes_on_images", None)
     recipe = Recipe(0.1, batch_size=8, epochs=10, initializer="he_normal", augmentation=PUBLISHED)
     faces = Faces(IMAGES, np.array(LABELS), votes)  # type: ignore[arg-type]
-    return Batches(faces, replace(recipe, **changes), seed=1)  # type: ignore[arg-type]
+    teacher = changes.pop("teacher", None)
+    return Batches(faces, replace(recipe, **changes), seed=1, teacher=teacher)  # type: ignore[arg-type]
 
 
 def test_an_epoch_gives_every_face_once_in_another_order_each_time() -> None:
@@ -161,3 +163,16 @@ def test_half_of_the_batches_are_mixed_and_none_at_the_calm_end() -> None:
     counts = [mixed(epoch) for epoch in range(10)]
     assert 0.2 < sum(counts[:8]) / (8 * len(plain)) < 0.6
     assert counts[8:] == [0, 0]
+
+
+def test_teachers_share_the_target_and_see_the_faces_as_they_are_shown() -> None:
+    seen: list[NDArray[np.uint8]] = []
+
+    def teacher(faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+        seen.append(faces)
+        return np.full((len(faces), 7), 1 / 7, np.float32)
+
+    images, targets, _ = batches(teacher=teacher, distillation=0.6)[0]
+    np.testing.assert_array_equal(seen[0], images[..., 0])
+    np.testing.assert_allclose(targets.max(axis=1), 0.4 + 0.6 / 7, rtol=1e-6)
+    np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-6)

@@ -17,6 +17,7 @@ import pytest
 from fer2013_samples import fer_plus_csv, patterns, tiny_csv
 
 from vire_edge.domain import EMOTIONS
+from vire_edge.emotions import shipped_model_path
 from vire_edge.errors import DependencyError, TrainingError
 from vire_edge.training import backend
 from vire_edge.training.architectures import ARCHITECTURES, Plan, build
@@ -37,7 +38,7 @@ pytestmark = [
 EPOCHS = 3
 TINY: dict[str, Any] = {"epochs": EPOCHS, "batch_size": 16, "held_out": 0.25, "averaging": 0.5}
 RECIPE = replace(recipe_for("default", "cnn"), **TINY)
-# With all that a resumed run could get wrong: momentum, mixup, votes, a calm last epoch.
+# With all that a resumed run could get wrong: momentum, mixup, votes, teachers, a calm last epoch.
 BEST = replace(recipe_for("best", "vire"), **TINY, learning_rate=0.01, warm_up=1, calm=0.34, keep_best=True)
 
 KILLED_RUN = """
@@ -56,7 +57,7 @@ train(best_settings(Path({data!r}), Path({run!r})), on_event=kill_in_epoch_2)
 
 def best_settings(data: Path, run: Path) -> TrainSettings:
     votes = data.with_name("fer2013new.csv")
-    return TrainSettings(data, run, recipe=BEST, fer_plus=votes)
+    return TrainSettings(data, run, recipe=BEST, fer_plus=votes, teachers=(shipped_model_path(),))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -193,8 +194,14 @@ def test_resume_without_the_votes_is_refused(result: RunResult) -> None:
 
 
 def test_votes_that_the_recipe_would_ignore_are_refused(data: Path, tmp_path: Path) -> None:
-    settings = replace(best_settings(data, tmp_path / "run"), recipe=RECIPE)
+    settings = replace(best_settings(data, tmp_path / "run"), recipe=RECIPE, teachers=())
     with pytest.raises(TrainingError, match="takes nothing from FER\\+"):
+        train(settings, on_event=lambda _: None)
+
+
+def test_teachers_that_the_recipe_would_ignore_are_refused(data: Path, tmp_path: Path) -> None:
+    settings = replace(best_settings(data, tmp_path / "run"), recipe=RECIPE, fer_plus=None)
+    with pytest.raises(TrainingError, match="imitates no teacher"):
         train(settings, on_event=lambda _: None)
 
 
@@ -225,8 +232,8 @@ def test_unknown_names_are_answered_with_the_known_ones(preset: str, architectur
 def test_command_in_the_metadata_repeats_the_run_without_naming_folders(data: Path, result: RunResult) -> None:
     command = stored_settings(result.run).command
     assert command == (
-        "vire-edge train --data fer2013.csv --fer-plus fer2013new.csv --arch cnn --preset default --seed 1 "
-        "--epochs 3 --batch-size 16 --learning-rate 0.01"
+        "vire-edge train --data fer2013.csv --fer-plus fer2013new.csv --teacher vire-cnn.onnx --arch cnn "
+        "--preset default --seed 1 --epochs 3 --batch-size 16 --learning-rate 0.01"
     )
     assert str(data.parent) not in command
 

@@ -14,6 +14,7 @@ from vire_edge.domain import EMOTIONS
 from vire_edge.training.augment import augment
 from vire_edge.training.backend import load_keras
 from vire_edge.training.dataset import Faces
+from vire_edge.training.export import Reader
 from vire_edge.training.recipes import Recipe
 
 Batch = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
@@ -23,9 +24,10 @@ Batch = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
 class Batches:
     """One epoch of batches; `epoch` says which."""
 
-    def __init__(self, faces: Faces, recipe: Recipe, *, seed: int) -> None:
+    def __init__(self, faces: Faces, recipe: Recipe, *, seed: int, teacher: Reader | None = None) -> None:
         self._faces = faces
         self._recipe = recipe
+        self._teacher = teacher
         self._weights = class_weights(faces.labels, recipe.class_weight_power)
         self._one_hot = np.eye(len(EMOTIONS), dtype=np.float32)
         self._seed = seed
@@ -56,6 +58,9 @@ class Batches:
         images = augment(self._faces.images[chosen], recipe.augmentation.halved() if calm else recipe.augmentation, rng)
         if self._faces.votes is not None and not calm:
             targets = (1 - recipe.votes) * targets + recipe.votes * self._faces.votes[chosen]
+        if self._teacher is not None:
+            # Of the faces as they are shown: what was done to them may have changed what can be read.
+            targets = (1 - recipe.distillation) * targets + recipe.distillation * self._teacher(images)
         # Every other batch, not all: the network also has to see faces that are whole.
         if recipe.mixup and not calm and rng.random() < 0.5:
             images, targets, weights = mix(images, targets, weights, recipe.mixup, rng)

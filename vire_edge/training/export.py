@@ -7,7 +7,7 @@ import io
 import json
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -106,11 +106,38 @@ def export(model: KerasModel, path: Path, *, temperature: float, provenance: Pro
         raise StorageError(f"{path} cannot be written ({error.strerror})") from error
 
 
+Reader = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""Faces uint8 `[N, 48, 48]` → probabilities `[N, 7]`."""
+
+
 def run_bytes(content: bytes, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Probabilities `[N, 7]` of a serialized model for uint8 faces `[N, 48, 48, 1]`."""
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    probabilities: NDArray[np.float32] = session.run([MODEL_OUTPUT], {MODEL_INPUT: faces})[0]
-    return probabilities
+    return _run(onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]), faces)
+
+
+def open_model(path: Path) -> Reader:
+    """Open a model file to read faces with.
+
+    Raises:
+        ModelError: the file is missing or no model of this contract; the reader raises it, too.
+    """
+    no_model = f"{path} is no model of this contract"
+    try:
+        session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    except OSError as error:
+        raise ModelError(
+            f"{path} cannot be read ({error.strerror}); give an .onnx file that vire-edge exported"
+        ) from error
+    except _RUNTIME_ERRORS as error:
+        raise ModelError(f"{no_model} ({error}); export one with: vire-edge export") from error
+
+    def read(faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+        try:
+            return _run(session, faces[..., None])
+        except _RUNTIME_ERRORS as error:
+            raise ModelError(f"{no_model} ({error}); export one with: vire-edge export") from error
+
+    return read
 
 
 def run_file(path: Path, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -119,14 +146,12 @@ def run_file(path: Path, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
     Raises:
         ModelError: the file is missing or no model of this contract.
     """
-    try:
-        return run_bytes(path.read_bytes(), faces[..., None])
-    except OSError as error:
-        raise ModelError(
-            f"{path} cannot be read ({error.strerror}); give an .onnx file that vire-edge exported"
-        ) from error
-    except _RUNTIME_ERRORS as error:
-        raise ModelError(f"{path} is no model of this contract ({error}); export one with: vire-edge export") from error
+    return open_model(path)(faces)
+
+
+def _run(session: Any, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+    probabilities: NDArray[np.float32] = session.run([MODEL_OUTPUT], {MODEL_INPUT: faces})[0]
+    return probabilities
 
 
 def _rename(graph: Any, input_name: str, output_name: str) -> None:

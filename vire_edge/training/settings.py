@@ -12,7 +12,7 @@ from vire_edge.training.backend import Precision
 from vire_edge.training.recipes import Optimizer, Recipe, recipe_for
 from vire_edge.training.rundir import RunDirectory
 
-OVERRIDES = ("epochs", "batch_size", "learning_rate")
+OVERRIDES = ("epochs", "batch_size", "learning_rate", "patience", "class_weight_power", "focal_gamma")
 """What the command line may change about a preset's recipe."""
 
 
@@ -32,6 +32,8 @@ class TrainSettings:
     fer_plus: Path | None = None
     """FER+'s votes on the images of `data`."""
     precision: Precision = Precision.FLOAT32
+    teachers: tuple[Path, ...] = ()
+    """Model files to imitate, as far as the recipe says."""
 
     @property
     def effective_recipe(self) -> Recipe:
@@ -48,6 +50,7 @@ class TrainSettings:
         base, used = recipe_for(self.preset, self.architecture), self.effective_recipe
         words = ["vire-edge train", f"--data {self.data.name}"]
         words += [] if self.fer_plus is None else [f"--fer-plus {self.fer_plus.name}"]
+        words += [f"--teacher {teacher.name}" for teacher in self.teachers]
         words += [f"--arch {self.architecture}"]
         words += [f"--preset {self.preset}", f"--seed {self.seed}"]
         words += [
@@ -64,6 +67,7 @@ class TrainSettings:
             **asdict(self),
             "data": str(self.data.resolve()),
             "fer_plus": None if self.fer_plus is None else str(self.fer_plus.resolve()),
+            "teachers": [str(teacher.resolve()) for teacher in self.teachers],
             "recipe": asdict(self.effective_recipe),
         }
 
@@ -82,6 +86,7 @@ def stored_settings(run: Path) -> TrainSettings:
         optimizer = Optimizer(recipe.pop("optimizer", Optimizer.ADAM))
         votes = stored.get("fer_plus")
         stored |= {"data": Path(stored["data"]), "fer_plus": votes and Path(votes), "run": run}
+        stored["teachers"] = tuple(map(Path, stored.get("teachers", ())))
         stored["precision"] = Precision(stored.get("precision", Precision.FLOAT32))
         return TrainSettings(**stored | {"recipe": Recipe(**recipe, augmentation=augmentation, optimizer=optimizer)})
     except (KeyError, TypeError, AttributeError, ValueError) as error:

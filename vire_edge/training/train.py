@@ -24,6 +24,7 @@ from vire_edge.training.fitting import Fitting, compile_for
 from vire_edge.training.progress import DataReady, OnEvent
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import TrainSettings
+from vire_edge.training.teachers import ensemble
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,13 @@ def train(settings: TrainSettings, *, on_event: OnEvent, resume: bool = False) -
         DatasetError: the data is missing or broken.
         TrainingError: a setting is unknown, the directory is taken, or the run to resume had other data.
         StorageError: the directory or the cache cannot be written.
+        ModelError: a teacher is missing or no model of the contract.
         DependencyError: the extra `train` is not installed.
     """
     recipe = settings.effective_recipe
+    if settings.teachers and not recipe.distillation:
+        raise TrainingError("the recipe imitates no teacher; leave out --teacher, or choose --preset best")
+    teacher = ensemble(settings.teachers)
     keras = load_keras()
     run = RunDirectory(settings.run)
     dataset = load(settings.data)
@@ -76,7 +81,7 @@ def train(settings: TrainSettings, *, on_event: OnEvent, resume: bool = False) -
     _open(run, settings, ready, resume=resume)
     on_event(ready)
 
-    batches = Batches(learn, recipe, seed=settings.seed)
+    batches = Batches(learn, recipe, seed=settings.seed, teacher=teacher)
     keras.utils.set_random_seed(settings.seed)
     model = build(settings.architecture, Plan(recipe.initializer, recipe.dropout), settings.precision)
     compile_for(model, recipe, steps_per_epoch=len(batches))

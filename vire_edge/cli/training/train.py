@@ -51,6 +51,20 @@ def train(
         Precision | None,
         typer.Option(help="What convolutions compute in while learning; bfloat16 where the hardware has it is faster."),
     ] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=0, help="Stop after so many epochs without a lower held-out loss; 0 for never.")
+    ] = None,
+    class_weight_power: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="How much rare classes count more: 0 not, 1 all classes alike."),
+    ] = None,
+    focal_gamma: Annotated[
+        float | None, typer.Option(min=0.0, help="Focal loss: how much less sure images count; 0 for none.")
+    ] = None,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(help="A model file to imitate where the recipe distils; several answer with their mean."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run after its last epoch.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="Name the networks and recipes, and stop.")] = False,
 ) -> None:
@@ -82,8 +96,10 @@ def train(
             seed=seed,
             fer_plus=fer_plus,
             precision=precision or Precision.FLOAT32,
+            teachers=tuple(teacher or ()),
         )
-        given = dict(zip(OVERRIDES, (epochs, batch_size, learning_rate), strict=True))
+        values = (epochs, batch_size, learning_rate, patience, class_weight_power, focal_gamma)
+        given = dict(zip(OVERRIDES, values, strict=True))
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         settings = replace(settings, recipe=replace(settings.effective_recipe, **changes))
     _train(settings, resume=resume)
