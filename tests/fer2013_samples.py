@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import gzip
 import os
+import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vire_edge.training.dataset import Dataset, load
+from vire_edge.domain import EMOTIONS
+from vire_edge.training.dataset import Dataset, Faces, Split, load
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 FER2013 = SHARED / "data" / "fer2013" / "fer2013.csv.gz"
@@ -63,7 +66,33 @@ def fer_plus_csv(folder: Path, labels: list[int]) -> Path:
     return path
 
 
+def write_folders(root: Path, dataset: Dataset, suffix: str = ".png") -> Path:
+    """The public folder layout: `train/<class>/…` and `test/<class>/…`, numbered by class."""
+    for split, name in ((Split.TRAINING, "train"), (Split.PUBLIC_TEST, "test")):
+        if split in dataset.splits:
+            write_classes(root / name, dataset[split], suffix)
+    return root
+
+
+def write_classes(root: Path, faces: Faces, suffix: str = ".png") -> Path:
+    """A folder for each class, its pictures numbered."""
+    for index, (image, label) in enumerate(zip(faces.images, faces.labels.tolist(), strict=True)):
+        folder = root / EMOTIONS[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{index:05}{suffix}"), image)
+    return root
+
+
+def zip_folder(folder: Path, out: Path, *, inside: str = "") -> Path:
+    """All files of a folder in a zip archive, possibly under one more folder."""
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, f"{inside}{path.relative_to(folder)}")
+    return out
+
+
 def zipped(path: Path) -> Path:
+    """The file, gzip-compressed."""
     out = path.with_suffix(".csv.gz")
     out.write_bytes(gzip.compress(path.read_bytes(), 1))
     return out

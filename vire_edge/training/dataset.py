@@ -1,4 +1,4 @@
-"""A file of labelled faces → `Dataset`: arrays, checked, cached and with a digest. No cleaning, no augmentation.
+"""A file or folder of labelled faces → `Dataset`: arrays, checked, cached, with a digest. No cleaning, no augmentation.
 
 The digest is taken over the sorted rows, so the same images have the same digest however
 they are stored and in whatever order they are listed.
@@ -6,31 +6,23 @@ they are stored and in whatever order they are listed.
 
 from __future__ import annotations
 
-import enum
 import hashlib
-import os
-import tempfile
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vire_edge.errors import DatasetError, StorageError
-from vire_edge.training.fer2013 import read_rows
+from vire_edge.domain import EMOTIONS
+from vire_edge.errors import DatasetError
+from vire_edge.training import archives, face_folders, fer2013
+from vire_edge.training.array_cache import Arrays, default_cache, read_arrays, write_arrays
+from vire_edge.training.rows import Row, Split
 
-CACHE_VERSION = "1"
+CACHE_VERSION = "2"
 """Changes when the cached arrays mean something else, so that an older cache is not read."""
-
-
-class Split(enum.StrEnum):
-    """What an image is for, with FER2013's own names."""
-
-    TRAINING = "Training"
-    PUBLIC_TEST = "PublicTest"
-    PRIVATE_TEST = "PrivateTest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +45,32 @@ class Faces:
 
     def digest(self) -> str:
         """SHA-256 in hex over label, pixels and votes of every face, independent of their order."""
+        return hashlib.sha256(b"".join(sorted(self._row_digests()))).hexdigest()
+
+    def order_digest(self) -> str:
+        """The same, but another one in another order: batches follow the order."""
+        return hashlib.sha256(b"".join(self._row_digests())).hexdigest()
+
+    def repeated(self, times: int) -> Faces:
+        """The faces that many times over."""
+        return self.take(np.tile(np.arange(len(self)), times))
+
+    def followed_by(self, others: Faces) -> Faces:
+        """These faces, then the others; where only one of the two has votes, the labels stand for the other's."""
+        votes = None
+        if self.votes is not None or others.votes is not None:
+            certain = np.eye(len(EMOTIONS), dtype=np.float32)
+            votes = np.concatenate(
+                [certain[faces.labels] if faces.votes is None else faces.votes for faces in (self, others)]
+            )
+        return Faces(np.concatenate([self.images, others.images]), np.concatenate([self.labels, others.labels]), votes)
+
+    def _row_digests(self) -> list[bytes]:
         votes = [b""] * len(self) if self.votes is None else [row.tobytes() for row in self.votes]
-        rows = sorted(
+        return [
             hashlib.sha256(bytes([label]) + image.tobytes() + vote).digest()
             for image, label, vote in zip(self.images, self.labels.tolist(), votes, strict=True)
-        )
-        return hashlib.sha256(b"".join(rows)).hexdigest()
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +78,8 @@ class Dataset:
     """All faces of one source, by split."""
 
     splits: dict[Split, Faces]
+    in_file_order: bool = True
+    """Whether the faces stand in the order of FER2013's file, as FER+ counts on it; else in that of their paths."""
 
     def __getitem__(self, split: Split) -> Faces:
         try:
@@ -73,7 +87,7 @@ class Dataset:
         except KeyError:
             held = ", ".join(self.splits) or "nothing"
             raise DatasetError(
-                f'the data holds no rows with Usage "{split}", only {held}; give the whole file'
+                f"the data holds no faces for {split}, only for {held}; give the whole file or folder"
             ) from None
 
     def digest(self) -> str:
@@ -82,85 +96,99 @@ class Dataset:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def default_cache() -> Path:
-    """Where arrays are kept between commands: `$XDG_CACHE_HOME/vire-edge/datasets`."""
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(root) / "vire-edge" / "datasets"
-
-
-def load(path: Path, *, cache: Path | None = None, on_row: Callable[[int], None] = lambda _: None) -> Dataset:
-    """Read a dataset, from the cache if the same file was read before.
+def load(
+    path: Path, *, own: bool = False, cache: Path | None = None, on_row: Callable[[int], None] = lambda _: None
+) -> Dataset:
+    """Read a dataset, from the cache if the same content was read before.
 
     Args:
-        path: the challenge's CSV, plain or gzip-compressed.
+        path: FER2013 as the challenge's CSV, plain or gzip-compressed; a folder with `train/<class>/` and
+            `test/<class>/`; or a zip archive of either.
+        own: `path` holds a user's own faces: pictures of any size, possibly without `train` around the classes.
         cache: folder for the arrays; `default_cache()` when omitted.
-        on_row: called with the number of rows read so far, now and then.
+        on_row: called with the number of faces read so far, now and then.
 
     Raises:
-        DatasetError: the file is missing, or a row is broken; the message names its line.
+        DatasetError: the data is missing, or a row or picture is broken; the message names it.
         StorageError: the cache cannot be written.
     """
     folder = default_cache() if cache is None else cache
-    try:
-        with path.open("rb") as file:
-            file_digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DatasetError(
-            f"{path} cannot be read ({error.strerror}); give the path of fer2013.csv or fer2013.csv.gz"
-        ) from error
-    cached = folder / f"{file_digest}-v{CACHE_VERSION}.npz"
-    dataset = _read_cache(cached)
+    # A user's pictures are brought to size, which FER2013's must not need: one content, two readings.
+    cached = folder / f"{_content_digest(path)}{'-own' if own else ''}-v{CACHE_VERSION}.npz"
+    dataset = _from_arrays(read_arrays(cached))
     if dataset is None:
-        dataset = _read(path, on_row)
-        _write_cache(cached, dataset)
+        with _rows(path, own=own) as (rows, in_file_order):
+            dataset = _collect(rows, path, on_row, in_file_order=in_file_order)
+        write_arrays(cached, _as_arrays(dataset))
     return dataset
 
 
-def _read(path: Path, on_row: Callable[[int], None]) -> Dataset:
-    names = tuple(str(split) for split in Split)
-    rows: dict[Split, tuple[list[bytes], list[int]]] = {}
-    for count, row in enumerate(read_rows(path, names), start=1):
-        images, labels = rows.setdefault(Split(row.usage), ([], []))
+def _content_digest(path: Path) -> str:
+    try:
+        if path.is_dir():
+            return archives.digest(archives.Folder(path))
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DatasetError(
+            f"{path} cannot be read ({error.strerror}); give the path of fer2013.csv, or of a folder or zip of faces"
+        ) from error
+
+
+@contextmanager
+def _rows(path: Path, *, own: bool) -> Iterator[tuple[Iterator[Row], bool]]:
+    """The rows of whatever `path` is, and whether they are those of the challenge's file in its order."""
+    if not path.is_dir() and not archives.is_zip(path):
+        with path.open("rb") as file:
+            yield fer2013.read_rows(file, str(path)), True
+        return
+    with archives.open_tree(path) as tree:
+        tables = [name for name in tree.names if fer2013.is_table(name)]
+        if not tables or any(map(face_folders.is_picture, tree.names)):
+            yield face_folders.read_rows(tree, own=own), False
+        elif len(tables) > 1:
+            names = archives.printable(", ".join(tables))
+            raise DatasetError(f"{path} holds {len(tables)} CSV files ({names}); give one of them by itself")
+        else:
+            with tree.open(tables[0]) as file:
+                yield fer2013.read_rows(file, tree.where(tables[0])), True
+
+
+def _collect(rows: Iterator[Row], path: Path, on_row: Callable[[int], None], *, in_file_order: bool) -> Dataset:
+    faces: dict[Split, tuple[list[bytes], list[int]]] = {}
+    for count, row in enumerate(rows, start=1):
+        images, labels = faces.setdefault(row.split, ([], []))
         images.append(row.pixels)
         labels.append(row.label)
         if count % 1000 == 0:
             on_row(count)
-    if not rows:
+    if not faces:
         raise DatasetError(f"{path} holds no rows after its header; is the download complete?")
     return Dataset(
         {
             split: Faces(np.frombuffer(b"".join(images), np.uint8).reshape(-1, 48, 48), np.array(labels, np.int64))
-            for split, (images, labels) in rows.items()
-        }
+            for split, (images, labels) in faces.items()
+        },
+        in_file_order,
     )
 
 
-def _read_cache(path: Path) -> Dataset | None:
-    """The cached arrays, or None where there are none or where they are damaged (they are then made again)."""
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            return Dataset(
-                {
-                    split: Faces(arrays[f"{split}_images"], arrays[f"{split}_labels"])
-                    for split in Split
-                    if f"{split}_images" in arrays
-                }
-            )
-    except (OSError, ValueError, zipfile.BadZipFile):
-        return None
-
-
-def _write_cache(path: Path, dataset: Dataset) -> None:
-    arrays: dict[str, NDArray[np.uint8] | NDArray[np.int64]] = {}
+def _as_arrays(dataset: Dataset) -> Arrays:
+    arrays: Arrays = {"in_file_order": np.array(dataset.in_file_order)}
     for split, faces in dataset.splits.items():
         arrays[f"{split}_images"], arrays[f"{split}_labels"] = faces.images, faces.labels
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Written beside its place and moved there, so that a kill leaves no half file under the final name.
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        Path(file.name).replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"{path.parent} cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder with 100 MB free"
-        ) from error
+    return arrays
+
+
+def _from_arrays(arrays: Arrays | None) -> Dataset | None:
+    if arrays is None:
+        return None
+    splits = {
+        split: Faces(arrays[f"{split}_images"], arrays[f"{split}_labels"])
+        for split in Split
+        if f"{split}_images" in arrays
+    }
+    return Dataset(splits, bool(arrays["in_file_order"]))
+
+
+__all__ = ["CACHE_VERSION", "Dataset", "Faces", "Split", "default_cache", "load"]

@@ -5,90 +5,111 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, cast
 
 from vire_edge.domain import EMOTIONS
 from vire_edge.errors import DatasetError
 from vire_edge.preprocess import FACE_SIZE
+from vire_edge.training.archives import LARGEST_FILE, printable
+from vire_edge.training.rows import Row, Split
 
 COLUMNS = ("emotion", "pixels", "Usage")
 PIXELS = FACE_SIZE * FACE_SIZE
 GZIP_MAGIC = b"\x1f\x8b"
+LONGEST_LINE = 1 << 16
+"""Characters; a row has at most 9,236."""
+
+_LABELS = {str(label): label for label in range(len(EMOTIONS))}
+_USAGES = {str(split): split for split in Split}
+_VALUES = {str(value): value for value in range(256)}
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the file."""
-
-    label: int
-    """0..6."""
-    pixels: bytes
-    """48·48 gray values, row by row from the top left."""
-    usage: str
-    """One of the accepted names."""
+def is_table(name: str) -> bool:
+    """Whether a file's name says that it is such a CSV."""
+    return name.casefold().endswith((".csv", ".csv.gz"))
 
 
-def read_rows(path: Path, usages: tuple[str, ...]) -> Iterator[Row]:
+def read_rows(file: io.BufferedReader, where: str) -> Iterator[Row]:
     """Yield the rows of the file in their order.
 
     Args:
-        path: `fer2013.csv` or `fer2013.csv.gz`; recognised by its first bytes, not by its name.
-        usages: the names that the column Usage may hold.
+        file: `fer2013.csv` or `fer2013.csv.gz`; recognised by its first bytes, not by its name.
+        where: names the file in errors.
 
     Raises:
         DatasetError: the file is no such CSV, is cut off, or a row is broken.
     """
     try:
-        with path.open("rb") as file:
-            is_gzip = file.read(2) == GZIP_MAGIC
-            file.seek(0)
-            binary = cast("BinaryIO", gzip.GzipFile(fileobj=file)) if is_gzip else file
-            with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
-                yield from _rows(path, text, usages)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DatasetError(f"{path} is damaged or cut off ({error}); download it again") from error
+        is_gzip = file.peek(2).startswith(GZIP_MAGIC)
+        binary = cast("BinaryIO", gzip.GzipFile(fileobj=file)) if is_gzip else file
+        with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
+            yield from _rows(_lines(text, where), where)
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
+        raise DatasetError(f"{where} is damaged or cut off ({error}); download it again") from error
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is no text file ({error.reason}); give fer2013.csv or fer2013.csv.gz") from error
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read ({error.strerror or error})") from error
+        raise DatasetError(f"{where} is no text file ({error.reason}); give fer2013.csv or fer2013.csv.gz") from error
 
 
-def _rows(path: Path, text: io.TextIOWrapper, usages: tuple[str, ...]) -> Iterator[Row]:
-    reader = csv.reader(text)
+def _lines(text: io.TextIOWrapper, where: str) -> Iterator[str]:
+    """The lines, bounded, so that a small compressed file cannot fill the memory."""
+    characters = 0
+    for number, line in enumerate(iter(lambda: text.readline(LONGEST_LINE), ""), start=1):
+        characters += len(line)
+        if len(line) == LONGEST_LINE:
+            raise DatasetError(f"{where}, line {number}: no CSV (longer than {LONGEST_LINE}); download it again")
+        if characters > LARGEST_FILE:
+            raise DatasetError(f"{where}, line {number}: more than {LARGEST_FILE >> 20} MB; this is not FER2013")
+        yield line
+
+
+def _rows(lines: Iterator[str], where: str) -> Iterator[Row]:
+    reader = csv.reader(lines)
     try:
-        header = next(reader, [])
-        # One variant in circulation has spaces before its column names.
-        if tuple(name.strip() for name in header) != COLUMNS:
-            found = ",".join(header)[:60]
-            raise DatasetError(f'{path}, line 1: the header must be "{",".join(COLUMNS)}", got "{found}"')
+        # One variant in circulation has spaces before its column names, and another order.
+        header = [name.strip() for name in next(reader, [])]
+        missing = [name for name in COLUMNS if name not in header]
+        if missing and set(header) & set(COLUMNS):
+            found = printable(",".join(header), 60)
+            raise DatasetError(
+                f'{where}, line 1: the column {missing[0]} is missing, got "{found}"; give the whole file'
+            )
+        if sorted(header) != sorted(COLUMNS):
+            found = printable(",".join(header), 60)
+            raise DatasetError(
+                f'{where}, line 1: the header must be "{",".join(COLUMNS)}", got "{found}"; give fer2013.csv'
+            )
+        order = [header.index(name) for name in COLUMNS]
         for fields in reader:
             if fields:
-                yield _row(f"{path}, line {reader.line_num}", fields, usages)
+                yield _row(f"{where}, line {reader.line_num}", fields, order)
     except csv.Error as error:
-        raise DatasetError(f"{path}, line {reader.line_num}: no CSV ({error}); download it again") from error
+        raise DatasetError(f"{where}, line {reader.line_num}: no CSV ({error}); download it again") from error
 
 
-def _row(where: str, fields: list[str], usages: tuple[str, ...]) -> Row:
+def _row(where: str, fields: list[str], order: list[int]) -> Row:
     if len(fields) != len(COLUMNS):
         raise DatasetError(f"{where}: {len(COLUMNS)} columns expected, got {len(fields)}; correct or remove the line")
-    emotion, pixels, usage = (field.strip() for field in fields)
-    if emotion not in {str(label) for label in range(len(EMOTIONS))}:
+    emotion, pixels, usage = (fields[column].strip() for column in order)
+    if emotion not in _LABELS:
         raise DatasetError(
-            f'{where}: emotion must be 0 to {len(EMOTIONS) - 1}, got "{emotion}"; correct or remove the line'
+            f'{where}: emotion must be 0 to {len(EMOTIONS) - 1}, got "{printable(emotion, 20)}"; '
+            "correct or remove the line"
         )
-    if usage not in usages:
+    if usage not in _USAGES:
         raise DatasetError(
-            f'{where}: Usage must be one of {", ".join(usages)}, got "{usage}"; correct or remove the line'
+            f'{where}: Usage must be one of {", ".join(_USAGES)}, got "{printable(usage, 20)}"; '
+            "correct or remove the line"
         )
     values = pixels.split()
     if len(values) != PIXELS:
         raise DatasetError(f"{where}: {PIXELS} pixels expected, got {len(values)}; correct or remove the line")
     try:
-        return Row(int(emotion), bytes(map(int, values)), usage)
-    except ValueError:
-        bad = next(value for value in values if not (value.isascii() and value.isdigit() and int(value) <= 255))
-        raise DatasetError(f'{where}: a pixel must be 0 to 255, got "{bad}"; correct or remove the line') from None
+        # Looked up, not converted: `int` would also take "1_0", "+7" and other scripts' digits.
+        return Row(_LABELS[emotion], bytes(map(_VALUES.__getitem__, values)), _USAGES[usage])
+    except KeyError as error:
+        raise DatasetError(
+            f'{where}: a pixel must be 0 to 255, got "{printable(str(error.args[0]), 20)}"; correct or remove the line'
+        ) from None
