@@ -142,7 +142,7 @@ def _read_onnx(file: Path, name: str, run: Path | None, images: NDArray[np.uint8
         name=name,
         probabilities=probabilities,
         architecture=metadata.get(f"{MODEL_METADATA_PREFIX}architecture", "unknown"),
-        calibration="inside the graph" + (f", temperature {float(temperature):.3f}" if temperature else ""),
+        calibration="in the graph" + (f", temperature {float(temperature):.3f}" if temperature else ""),
         parameters=costs.parameters,
         multiply_adds=costs.multiply_adds,
         command=metadata.get(f"{MODEL_METADATA_PREFIX}training_command"),
@@ -154,7 +154,7 @@ def _read_onnx(file: Path, name: str, run: Path | None, images: NDArray[np.uint8
 def _read_keras(file: Path, name: str, run: Path | None, images: NDArray[np.uint8]) -> Reading:
     network = load_network(file)
     probabilities = np.asarray(network.predict(images[..., None], batch_size=PREDICT_BATCH, verbose=0))
-    calibration, command = "none, the network's raw probabilities", None
+    calibration, command = "none: raw probabilities", None
     if run is not None:
         command = stored_settings(run).command
         metrics = RunDirectory(run).metrics

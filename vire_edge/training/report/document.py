@@ -35,6 +35,8 @@ class Table:
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    words: tuple[int, ...] = ()
+    """Columns that hold words and not figures, besides the first."""
 
 
 @dataclass(frozen=True, slots=True)

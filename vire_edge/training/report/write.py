@@ -1,0 +1,67 @@
+"""Documents and confusion matrices → files, each whole or absent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vire_edge.errors import ConfigError, StorageError
+from vire_edge.training import plots
+from vire_edge.training.comparison import Comparison
+from vire_edge.training.confusion import confusion_csv
+from vire_edge.training.report.document import Document, Picture
+from vire_edge.training.report.html import as_html
+from vire_edge.training.report.markdown import as_markdown
+from vire_edge.training.report.tables import names
+
+HTML, MARKDOWN = (".html", ".htm"), (".md", ".markdown")
+
+
+def check_report(path: Path) -> None:
+    """Make sure that a report can be of the kind that its name says, before anything is measured.
+
+    Raises:
+        ConfigError: it is neither HTML nor Markdown.
+    """
+    if path.suffix.lower() not in (*HTML, *MARKDOWN):
+        raise ConfigError(f"--report {path} must end in .html or .md, got {path.suffix or 'no ending'}")
+
+
+def write_report(document: Document, path: Path) -> None:
+    """Write a report; of Markdown, its pictures go into a folder beside it.
+
+    Raises:
+        ConfigError: it is neither HTML nor Markdown.
+        StorageError: it cannot be written.
+    """
+    check_report(path)
+    if path.suffix.lower() in HTML:
+        _write(path, as_html(document).encode())
+        return
+    folder = path.with_name(f"{path.stem}-plots")
+    for block in document:
+        if isinstance(block, Picture):
+            _write(folder / f"{block.name}.svg", block.svg.encode())
+    _write(path, as_markdown(document, folder.name).encode())
+
+
+def write_confusion(comparison: Comparison, folder: Path) -> None:
+    """Write each model's confusion matrix as CSV and as PNG.
+
+    Raises:
+        StorageError: the folder cannot be written.
+        DependencyError: matplotlib is not installed.
+    """
+    for name, evaluation in zip(names(comparison), comparison.evaluations, strict=True):
+        file, counts = folder / name.replace(" ", "-"), evaluation.whole.metrics.confusion
+        _write(file.with_name(f"{file.name}.csv"), confusion_csv(counts).encode())
+        _write(file.with_name(f"{file.name}.png"), plots.png(plots.confusion(counts)))
+
+
+def _write(path: Path, content: bytes) -> None:
+    half = path.with_name(path.name + ".half")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        half.write_bytes(content)
+        half.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written ({error.strerror}); name another place") from error
