@@ -1,0 +1,265 @@
+"""A search: worker processes on one study, watched over until it has the trials that were asked for.
+
+    TuneSettings → study → workers (processes) → trials → best values, tables, plots
+
+A worker that dies is noticed, its trial is tried again and another worker takes its place. Whatever ends the command,
+the same command goes on: trials that count are never repeated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+import numpy as np
+
+from vire_edge.errors import StorageError, TrainingError, VireError
+from vire_edge.training.architectures import ARCHITECTURES
+from vire_edge.training.dataset import load
+from vire_edge.training.search_space import Scenario
+from vire_edge.training.study import DONE, Study, StudySettings, best_of
+from vire_edge.training.trial import drop_weights, trial_faces
+from vire_edge.training.tune_events import (
+    OnTuneEvent,
+    StudyReady,
+    TrialBegun,
+    TrialEnded,
+    TrialEpoch,
+    Waiting,
+    WorkerDied,
+)
+from vire_edge.training.tune_worker import Job, trial_folder, work
+
+STOP_SECONDS = 30.0
+"""How long a worker may take to give its trial back: a batch, or the loading of Keras."""
+DEATHS_IN_A_ROW = 3
+"""So many workers may die without a trial that ends; then it's not chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class TuneSettings:
+    """What a search is asked to do."""
+
+    data: Path
+    run: Path
+    """Folder for curves, tables, plots and, without another storage, the study itself."""
+    architectures: tuple[str, ...] = ("cnn",)
+    scenarios: tuple[Scenario, ...] = (Scenario.AUGMENTED,)
+    trials: int = 10
+    """Of each architecture in each scenario, in the end: those that the study has already count."""
+    workers: int = 1
+    storage: str | None = None
+    """An SQLAlchemy URL; a file in `run` when omitted."""
+    study: str = "vire"
+    """What the names of the studies begin with."""
+    seed: int = 1
+    images: int | None = None
+    """So many training images instead of all."""
+    epochs_limit: int | None = None
+    """No trial learns longer."""
+
+    @property
+    def url(self) -> str:
+        """Of the storage."""
+        return self.storage or f"sqlite:///{self.run.resolve() / 'study.db'}"
+
+    def study_name(self, architecture: str, scenario: Scenario) -> str:
+        """Of the search for one architecture."""
+        return f"{self.study}-{architecture}-{scenario}"
+
+
+def tune(settings: TuneSettings, *, on_event: OnTuneEvent) -> bool:
+    """Search until each study has its trials.
+
+    Args:
+        settings: what to do.
+        on_event: told of progress, in this thread.
+
+    Returns:
+        Whether it is complete; False after Ctrl-C.
+
+    Raises:
+        TrainingError: an architecture is unknown, a study was begun with other settings, or workers keep dying.
+        DatasetError: the data is missing or broken.
+        StorageError: the folder or the storage cannot be used.
+        DependencyError: the extra `train` or a database's driver is not installed.
+    """
+    for architecture in settings.architectures:
+        if architecture not in ARCHITECTURES:
+            raise TrainingError(f'there is no architecture "{architecture}"; choose one of {", ".join(ARCHITECTURES)}')
+    try:
+        settings.run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{settings.run} cannot be made ({error.strerror}); name another folder with --run"
+        ) from error
+    faces = trial_faces(load(settings.data), images=settings.images, seed=settings.seed)
+    digest = faces.learn.digest()
+    for architecture in settings.architectures:
+        for scenario in settings.scenarios:
+            common = StudySettings(
+                architecture, scenario, settings.seed, settings.images, settings.epochs_limit, digest
+            )
+            crew = Crew(settings, common, on_event)
+            done = crew.study.count(*DONE)
+            on_event(StudyReady(crew.study.name, settings.trials, done, len(faces.learn), len(faces.held_out)))
+            try:
+                crew.run()
+            except KeyboardInterrupt:
+                return False
+    return True
+
+
+@dataclass(slots=True)
+class Hand:
+    """A worker as its command sees it."""
+
+    name: str
+    process: SpawnProcess
+    connection: Connection
+    trial: int | None = None
+    """What it is at."""
+
+
+class Crew:
+    """The workers of one study."""
+
+    def __init__(self, settings: TuneSettings, common: StudySettings, on_event: OnTuneEvent) -> None:
+        self._settings = settings
+        self._common = common
+        self._on_event = on_event
+        self._hands: list[Hand] = []
+        self._hired = 0
+        self._deaths = 0
+        self.study = Study(settings.url, settings.study_name(common.architecture, common.scenario))
+        self.study.agree(common)
+        self._folder = settings.run / self.study.name
+
+    def run(self) -> None:
+        """Watch over workers until the study has its trials, or until Ctrl-C, which passes through.
+
+        Raises:
+            TrainingError: workers keep dying.
+            VireError: what made a worker give up.
+        """
+        waiting = False
+        try:
+            while (done := self.study.count(*DONE)) < self._settings.trials:
+                self.study.release_silent()
+                running = self.study.count("running")
+                free = self._settings.trials - done - running
+                while len(self._hands) < self._settings.workers and sum(h.trial is None for h in self._hands) < free:
+                    self._hire()
+                if not self._hands and not waiting:
+                    self._on_event(Waiting(running))
+                waiting = not self._hands
+                self._attend(seconds=1.0)
+        finally:
+            # Those that wait for a trial in vain, too.
+            self._dismiss()
+        self._tidy()
+
+    def _hire(self) -> None:
+        name, settings = uuid.uuid4().hex, self._settings
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        # One worker in a new study always chooses the same; another one, or a resumed search, must not repeat it.
+        entropy = (settings.seed, self._hired, len(self.study.trials()))
+        job = Job(
+            worker=name,
+            url=settings.url,
+            study=self.study.name,
+            settings=self._common,
+            data=settings.data,
+            folder=self._folder,
+            trials=settings.trials,
+            threads=max(1, len(os.sched_getaffinity(0)) // settings.workers),
+            sampler_seed=int(np.random.SeedSequence(entropy).generate_state(1)[0]),
+            parallel=settings.workers > 1,
+        )
+        process = context.Process(target=work, args=(job, theirs), name=f"tune-{self._hired}", daemon=True)
+        with _deaf_to_ctrl_c():
+            process.start()
+        theirs.close()
+        self._hired += 1
+        self._hands.append(Hand(name, process, ours))
+
+    def _attend(self, *, seconds: float) -> None:
+        """Hear the workers out, for so long at most while none has anything to tell."""
+        ready = wait([hand.connection for hand in self._hands], timeout=seconds)
+        for hand in [hand for hand in self._hands if hand.connection in ready]:
+            try:
+                while hand.connection.poll():
+                    self._hear(hand, hand.connection.recv())
+            except (EOFError, OSError):
+                self._bury(hand)
+
+    def _hear(self, hand: Hand, event: TrialBegun | TrialEpoch | TrialEnded | VireError) -> None:
+        if isinstance(event, VireError):
+            raise event
+        if isinstance(event, TrialBegun):
+            hand.trial = event.number
+        elif isinstance(event, TrialEnded):
+            hand.trial = None
+            self._deaths = 0
+            self._tidy()
+        self._on_event(event)
+
+    def _bury(self, hand: Hand) -> None:
+        """Take leave of a worker that has ended, and of one that died, give back its trial."""
+        self._hands.remove(hand)
+        hand.process.join()
+        hand.connection.close()
+        if not hand.process.exitcode:
+            return
+        self._deaths += 1
+        self._on_event(WorkerDied(hand.process.exitcode, self.study.release(hand.name)))
+        if self._deaths >= DEATHS_IN_A_ROW:
+            raise TrainingError(
+                f"{self._deaths} workers died and no trial ended (the last with status {hand.process.exitcode}); "
+                "is there enough memory? Try --workers 1, or fewer --images"
+            )
+
+    def _dismiss(self) -> None:
+        """Let every worker give its trial back and end."""
+        for hand in self._hands:
+            with contextlib.suppress(OSError):
+                hand.connection.send("stop")
+        deadline = time.monotonic() + STOP_SECONDS
+        try:
+            for hand in self._hands:
+                hand.process.join(max(0.0, deadline - time.monotonic()))
+        finally:
+            for hand in self._hands:
+                hand.process.kill()
+                hand.process.join()
+                self.study.release(hand.name)
+                hand.connection.close()
+            self._hands.clear()
+
+    def _tidy(self) -> None:
+        """Delete the weights of the trials that have ended, but for the best one's."""
+        trials = self.study.trials()
+        best = best_of(trials)
+        for trial in trials:
+            if trial.state in DONE:
+                drop_weights(trial_folder(self._folder, trial.first_number), checkpoint_only=trial is best)
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """What is started inside never hears Ctrl-C; here it is heard afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
