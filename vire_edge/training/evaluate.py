@@ -58,7 +58,7 @@ def measure(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer
 
     Args:
         probabilities: `[N, 7]`, rows sum to 1.
-        labels: `[N]`, 0..6; N at least 1.
+        labels: `[N]`, 0..6. Of no images at all every figure is 0, as `images` is.
     """
     classes = len(EMOTIONS)
     read = probabilities.argmax(axis=1)
@@ -70,9 +70,9 @@ def measure(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer
     f1 = 2 * hits / np.maximum(support + answers, 1)
     return Metrics(
         images=len(labels),
-        accuracy=float(hits.sum() / len(labels)),
+        accuracy=float(hits.sum() / max(len(labels), 1)),
         loss=cross_entropy(probabilities, labels),
-        macro_f1=float(f1[support > 0].mean()),
+        macro_f1=float(f1.sum() / max((support > 0).sum(), 1)),
         precision=tuple(precision.tolist()),
         recall=tuple(recall.tolist()),
         f1=tuple(f1.tolist()),
@@ -85,7 +85,7 @@ def measure(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer
 def cross_entropy(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> float:
     """Mean negative log-probability of the labels, nats."""
     of_label = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return float(-np.log(np.maximum(of_label, SMALLEST_PROBABILITY)).mean())
+    return float(-np.log(np.maximum(of_label, SMALLEST_PROBABILITY)).sum() / max(len(labels), 1))
 
 
 def reliability(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> tuple[Bin, ...]:
@@ -107,7 +107,7 @@ def reliability(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int
 def calibration_error(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> float:
     """Expected calibration error (Guo et al. 2017): |confidence - accuracy|, averaged over the images' bins."""
     bins = reliability(probabilities, labels)
-    return sum(place.images * abs(place.confidence - place.accuracy) for place in bins) / len(labels)
+    return sum(place.images * abs(place.confidence - place.accuracy) for place in bins) / max(len(labels), 1)
 
 
 def fit_temperature(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]]) -> float:

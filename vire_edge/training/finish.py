@@ -1,4 +1,4 @@
-"""Chosen weights → a calibrated, measured and exported model, and the figures beside it."""
+"""Chosen weights → a calibrated, measured and exported model, and the figures and plots beside it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vire_edge.errors import TrainingError
+from vire_edge.training import plots
 from vire_edge.training.architectures import Plan, build
 from vire_edge.training.backend import KerasModel, load_keras
 from vire_edge.training.cleaning import repeats_of
+from vire_edge.training.confusion import confusion_csv
 from vire_edge.training.dataset import Faces
 from vire_edge.training.evaluate import Metrics, fit_temperature, measure, temper
 from vire_edge.training.export import Provenance, export
+from vire_edge.training.material import Material
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import TrainSettings, stored_settings
 
 PREDICT_BATCH = 512
 SPLITS = ("public_test", "public_test_without_repeats")
 """Keys of `metrics.json`: all of PublicTest, and without the images that repeat a training image."""
+OWN_SPLITS = ("own_faces", "own_faces_without_repeats")
+"""The same of a user's own faces, where they come alone; beside FER2013 only the first, of those set aside."""
 
 
 def predict(model: KerasModel, faces: Faces) -> NDArray[np.float32]:
@@ -28,17 +33,23 @@ def predict(model: KerasModel, faces: Faces) -> NDArray[np.float32]:
     return np.asarray(model.predict(faces.images[..., None], batch_size=PREDICT_BATCH, verbose=0))
 
 
-def finish(
-    run: RunDirectory, settings: TrainSettings, *, held_out: Faces, evaluation: Faces, training: Faces, epoch: int
-) -> dict[str, Any]:
+def evaluation_keys(metrics: dict[str, Any]) -> tuple[str, str]:
+    """Under which keys of `metrics.json` the evaluation's figures stand, all and without repeats."""
+    return SPLITS if SPLITS[0] in metrics else OWN_SPLITS
+
+
+def measure_on(network: KerasModel, temperature: float, faces: Faces) -> Metrics:
+    """Figures of a network on faces, its answers calibrated."""
+    return measure(_tempered(predict(network, faces), temperature), faces.labels)
+
+
+def finish(run: RunDirectory, settings: TrainSettings, material: Material, *, epoch: int) -> dict[str, Any]:
     """Calibrate, measure and export the run's chosen weights.
 
     Args:
         run: its directory, with chosen weights and data digests.
         settings: the run's.
-        held_out: fits the temperature.
-        evaluation: is measured on.
-        training: all training images, learnt from or not: what the evaluation may repeat.
+        material: its held-out faces fit the temperature; the evaluation and own faces set aside are measured on.
         epoch: the chosen one, from 1.
 
     Returns:
@@ -49,6 +60,7 @@ def finish(
     network.set_weights(run.load_weights())
     run.save_model(run.keras_model, network)
 
+    held_out, evaluation = material.held_out, material.evaluation
     of_held_out = predict(network, held_out)
     temperature = fit_temperature(of_held_out, held_out.labels)
     metrics = {
@@ -56,11 +68,33 @@ def finish(
         "temperature": temperature,
         "held_out": measure(_tempered(of_held_out, temperature), held_out.labels).as_dict(),
     }
-    whole, fresh = with_and_without_repeats(_tempered(predict(network, evaluation), temperature), evaluation, training)
-    metrics |= dict(zip(SPLITS, (whole.as_dict(), fresh.as_dict()), strict=True))
+    probabilities = _tempered(predict(network, evaluation), temperature)
+    pair = with_and_without_repeats(probabilities, evaluation, material.training)
+    keys = OWN_SPLITS if settings.data is None else SPLITS
+    metrics |= {key: figures.as_dict() for key, figures in zip(keys, pair, strict=True)}
+    if material.own is not None:
+        metrics[OWN_SPLITS[0]] = measure_on(network, temperature, material.own).as_dict()
     run.write_json(run.metrics, metrics)
     _export(run, settings, network, metrics, run.onnx_model)
+    leave_plots(run, metrics)
     return metrics
+
+
+def leave_plots(run: RunDirectory, metrics: dict[str, Any]) -> None:
+    """Draw a run's epochs and confusion matrix into its directory, and write the matrix as CSV.
+
+    Args:
+        run: its directory, with the history.
+        metrics: as in `metrics.json`.
+
+    Raises:
+        StorageError: a file cannot be written.
+        DependencyError: matplotlib is not installed.
+    """
+    counts = metrics[evaluation_keys(metrics)[0]]["confusion"]
+    run.write_bytes(run.confusion, confusion_csv(counts).encode())
+    run.write_bytes(run.confusion_plot, plots.png(plots.confusion(counts)))
+    run.write_bytes(run.history_plot, plots.png(plots.epochs(run.read_history(), metrics["epoch"])))
 
 
 def export_run(path: Path, out: Path) -> dict[str, Any]:
@@ -103,7 +137,10 @@ def _export(
         architecture=settings.architecture,
         dataset_digest=data["dataset_digest"],
         split_digest=data["split_digest"],
-        metrics={name: {key: value for key, value in metrics[name].items() if key != "confusion"} for name in SPLITS},
+        metrics={
+            name: {key: value for key, value in metrics[name].items() if key != "confusion"}
+            for name in evaluation_keys(metrics)
+        },
         training_command=settings.command,
     )
     export(network, out, temperature=metrics["temperature"], provenance=provenance)
