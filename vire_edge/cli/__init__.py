@@ -12,7 +12,7 @@ from vire_edge.cli.config import check_config, schema
 from vire_edge.cli.demo import demo
 from vire_edge.cli.doctor import doctor
 from vire_edge.cli.run import run
-from vire_edge.cli.training import evaluate, export, make_faces, train, tune
+from vire_edge.cli.training import evaluate, export, make_faces, results, train, tune
 from vire_edge.cli.watch import watch
 from vire_edge.errors import VireError
 
@@ -27,7 +27,7 @@ app = typer.Typer(
 for panel, commands in (
     ("Watch", (run, demo, watch, classify)),
     ("Set up", (doctor, check_config, schema)),
-    ("Make a model", (train, tune, evaluate, export, make_faces)),
+    ("Make a model", (train, tune, evaluate, results, export, make_faces)),
 ):
     for command in commands:
         app.command(rich_help_panel=panel)(command)

@@ -1,0 +1,177 @@
+"""A finished run → one small JSON file to keep, and back: what `results_page` is made of. Runs are only read.
+
+A run directory is too large to be kept with the code; its figures, settings and history are not.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vire_edge.errors import StorageError, TrainingError
+from vire_edge.training.architectures import ARCHITECTURES
+from vire_edge.training.finish import SPLITS
+from vire_edge.training.graph import cost
+from vire_edge.training.intervals import intervals
+from vire_edge.training.reading import milliseconds_per_face
+from vire_edge.training.recipes import PRESETS
+from vire_edge.training.rundir import RunDirectory
+from vire_edge.training.settings import stored_settings
+
+VERSION = 1
+"""Of the JSON files."""
+DROPPED = ("confusion",)
+"""Figures that are left out of a result: bulk, and in the run's own CSV."""
+TIMED_FACES = 50
+
+Result = dict[str, Any]
+"""One JSON file's content, as `summarize` makes it."""
+
+
+def summarize(path: Path) -> Result:
+    """Tell of a finished run what is worth keeping: settings, figures with intervals, cost, history.
+
+    Args:
+        path: the run directory. It is only read.
+
+    Raises:
+        TrainingError: the directory holds no finished run.
+        DependencyError: onnx is not installed.
+    """
+    run, settings = RunDirectory(path), stored_settings(path)
+    if not run.metrics.exists() or not run.onnx_model.exists():
+        raise TrainingError(f"{path} is not finished; finish it with: vire-edge train --run {path} --resume")
+    metrics, data = run.read_json(run.metrics), run.read_json(run.data)
+    if not metrics[SPLITS[1]]["images"]:
+        raise TrainingError(f"{path} was measured on repeats of training images alone; take other images to measure on")
+    history = run.read_history()
+    costs = cost(run.onnx_model.read_bytes())
+    return {
+        "version": VERSION,
+        "architecture": settings.architecture,
+        "preset": settings.preset,
+        "seed": settings.seed,
+        "command": settings.command,
+        "epochs": len(history),
+        "kept_epoch": metrics["epoch"],
+        "temperature": round(metrics["temperature"], 6),
+        "parameters": costs.parameters,
+        "multiply_adds": costs.multiply_adds,
+        "milliseconds": round(milliseconds_per_face(run.onnx_model, _faces()), 3),
+        "timed_on": f"one thread of {_processor()}",
+        "finished": f"{datetime.fromtimestamp(run.metrics.stat().st_mtime, UTC):%Y-%m-%d}",
+        **{split: _figures(metrics[split]) for split in (*SPLITS, "held_out")},
+        "data": {key: data[key] for key in ("dataset_digest", "split_digest", "learnt", "held_out")},
+        "recipe": run.read_json(run.settings)["recipe"],
+        "environment": run.read_json(run.environment),
+        "history": _columns([asdict(record) for record in history]),
+    }
+
+
+def file_name(result: Result) -> str:
+    """`cnn-default.json`; other seeds than 1 are told apart."""
+    seed = "" if result["seed"] == 1 else f"-seed{result['seed']}"
+    return f"{result['architecture']}-{result['preset']}{seed}.json"
+
+
+def write_result(result: Result, folder: Path) -> Path:
+    """Write one result into the folder of results, in place of an earlier one of its name.
+
+    Returns:
+        The file.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    path = folder / file_name(result)
+    # A line for each thing, so that a change shows as one.
+    lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in result.items())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written ({error.strerror})") from error
+    return path
+
+
+def read_results(folder: Path) -> list[Result]:
+    """All results of a folder, in the order of the page: by architecture, preset and seed.
+
+    Raises:
+        TrainingError: there are none, or one is damaged or of another version.
+    """
+    results = [_read(path) for path in folder.glob("*.json")]
+    if not results:
+        raise TrainingError(f"{folder} holds no results; add a finished run with: vire-edge results --add RUN")
+    order, presets = list(ARCHITECTURES), list(PRESETS)
+    return sorted(
+        results,
+        key=lambda result: (
+            order.index(result["architecture"]) if result["architecture"] in order else len(order),
+            result["architecture"],
+            presets.index(result["preset"]) if result["preset"] in presets else len(presets),
+            result["preset"],
+            result["seed"],
+        ),
+    )
+
+
+def _read(path: Path) -> Result:
+    try:
+        result: Result = json.loads(path.read_text(encoding="utf-8"))
+        version = result["version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{path} is no result ({error}); make it again with: vire-edge results --add RUN"
+        ) from error
+    if version != VERSION:
+        raise TrainingError(
+            f"{path} has version {version}, not {VERSION}; make it again with: vire-edge results --add RUN"
+        )
+    return result
+
+
+def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
+    """A run's figures with intervals and without bulk."""
+    around = asdict(intervals(np.array(metrics["confusion"])))
+    kept = {key: value for key, value in metrics.items() if key not in DROPPED}
+    rounded: dict[str, Any] = _rounded(kept | {"intervals": around})
+    return rounded
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Name → the values of all epochs."""
+    return {name: [_rounded(row[name]) for row in rows] for name in rows[0]}
+
+
+def _rounded(value: Any) -> Any:
+    """Six digits, wherever a number is in there."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(part) for part in value]
+    return value
+
+
+def _faces() -> NDArray[np.uint8]:
+    """Noise to take the time with: how long a network takes does not depend on what it sees."""
+    return np.random.default_rng(0).integers(0, 256, (TIMED_FACES, 48, 48), dtype=np.uint8)
+
+
+def _processor() -> str:
+    """The processor's name, where Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
