@@ -63,10 +63,7 @@ def test_list_names_networks_and_presets() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (["train"], TrainingError, "--data"),
-        (["train", "--resume"], TrainingError, "--run"),
         (["train", "--data", "missing.csv"], DatasetError, "missing.csv cannot be read"),
-        (["train", "--data", "x", "--arch", "lenet"], TrainingError, "only for cnn"),
         (["export", "--run", "missing"], TrainingError, "no training run"),
         (["evaluate", "--data", "missing.csv", "--model", "x"], DatasetError, "missing.csv"),
     ],
@@ -78,6 +75,31 @@ def test_wrong_options_are_answered_with_a_remedy(
     result = invoke(*arguments)
     assert isinstance(result.exception, error)
     assert message in str(result.exception)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option", "message"),
+    [
+        (["train"], "--data", "own faces with --faces"),
+        (["train", "--resume"], "--resume", "--run DIR"),
+        (["train", "--data", "x", "--arch", "lenet"], "--arch", '"lenet" is none of cnn, '),
+        (["train", "--data", "x", "--preset", "worst"], "--preset", '"worst" is none of default, best, '),
+        (["train", "--data", "x", "--arch", "vire", "--preset", "paper-1"], "--preset", "no recipe for vire, only"),
+        (["train", "--data", "x", "--fer-plus-as", "soft"], "--fer-plus-as", "needs --fer-plus beside it"),
+        (["train", "--faces", "x", "--fer-plus", "y"], "--fer-plus", "needs --data beside it"),
+        (["train", "--faces", "x", "--faces-repeats", "3"], "--faces-repeats", "needs --data beside it"),
+    ],
+)
+def test_option_that_means_nothing_is_a_usage_error(
+    arguments: list[str], option: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert f"Invalid value for {option}:" in result.output
+    assert message in result.output
     assert not (tmp_path / "runs").exists()
 
 

@@ -56,7 +56,7 @@ class Batches:
         labels = self._faces.labels[chosen]
         targets, weights = self._one_hot[labels], self._weights[labels]
         images = augment(self._faces.images[chosen], recipe.augmentation.halved() if calm else recipe.augmentation, rng)
-        if self._faces.votes is not None and not calm:
+        if self._faces.votes is not None and (not calm or recipe.votes == 1):
             targets = (1 - recipe.votes) * targets + recipe.votes * self._faces.votes[chosen]
         if self._teacher is not None:
             # Of the faces as they are shown: what was done to them may have changed what can be read.

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from vire_edge.domain import EMOTIONS
+from vire_edge.training.finish import evaluation_keys
 from vire_edge.training.recipes import Optimizer, Recipe
 from vire_edge.training.rundir import RunDirectory
-from vire_edge.training.settings import stored_settings
+from vire_edge.training.settings import TrainSettings, stored_settings
+from vire_edge.training.targets import VotesAs
 
 LIMITS = """\
 ## Limits
@@ -58,8 +60,10 @@ It is the architecture `{settings.architecture}` of `vire_edge/training/architec
 `face` uint8 `[N, 48, 48, 1]` → `probabilities` float32 `[N, 7]`. Scaling and calibration are inside the graph; its
 metadata repeats what stands here.
 """,
-        _figures(metrics["public_test"], metrics["public_test_without_repeats"]),
-        _data(data, clean=settings.effective_recipe.clean),
+        _figures(
+            *(metrics[key] for key in evaluation_keys(metrics)), measured_on=data.get("evaluated_on", "PublicTest")
+        ),
+        _data(data, settings),
         f"""\
 ## Training
 
@@ -75,10 +79,10 @@ metadata repeats what stands here.
     return "\n".join(sections)
 
 
-def _figures(whole: dict[str, Any], fresh: dict[str, Any]) -> str:
-    overall = [["", "PublicTest", "without repeats"], ["images", whole["images"], fresh["images"]]]
+def _figures(whole: dict[str, Any], fresh: dict[str, Any], *, measured_on: str) -> str:
+    overall = [["", measured_on, "without repeats"], ["images", whole["images"], fresh["images"]]]
     overall += [[label, _share(whole[key]), _share(fresh[key])] for key, label in _OVERALL.items()]
-    by_class = [["PublicTest, by class", "images", "precision", "recall", "F1", "recall without repeats"]]
+    by_class = [[f"{measured_on}, by class", "images", "precision", "recall", "F1", "recall without repeats"]]
     by_class += [
         [emotion, whole["support"][i], *(_share(value) for value in values)]
         for i, emotion in enumerate(EMOTIONS)
@@ -87,11 +91,12 @@ def _figures(whole: dict[str, Any], fresh: dict[str, Any]) -> str:
     confusion = [["label ↓ read →", *EMOTIONS]]
     confusion += [[emotion, *row] for emotion, row in zip(EMOTIONS, whole["confusion"], strict=True)]
     worst = sorted(zip(whole["recall"], EMOTIONS, strict=True))[:2]
+    what = "FER2013's PublicTest" if measured_on == "PublicTest" else "The user's own faces, those not learnt from"
     return f"""\
 ## How good
 
-FER2013's PublicTest, one view, no averaging over views. PublicTest chose neither epoch nor temperature: both come
-from a held-out part of Training. Some PublicTest images are copies of training images; the last column leaves them out.
+{what}, one view, no averaging over views. They chose neither epoch nor temperature: both come
+from a held-out part of the training images. Some may be copies of training images; the last column leaves them out.
 
 {_table(overall)}
 
@@ -103,23 +108,34 @@ Missed most often: {" and ".join(f"{emotion} ({1 - recall:.0%})" for recall, emo
 """
 
 
-def _data(data: dict[str, Any], *, clean: bool) -> str:
-    found = data["findings"]
-    votes = (
-        "\nThe votes of FER+ go into what is learnt, without "
-        f"the {data['faceless']} images that show no face by them.\n"
-        if data.get("with_votes")
-        else ""
-    )
-    verdict = "repeats were learnt from once, the others not at all" if clean else "all of these were learnt from"
+def _data(data: dict[str, Any], settings: TrainSettings) -> str:
+    found, own = data["findings"], data.get("own")
+    source = "The user's own faces" if settings.data is None else "FER2013"
+    verdict = "all of these were learnt from"
+    if settings.effective_recipe.clean:
+        verdict = "repeats were learnt from once, the others not at all"
+    elif settings.drop_leaks:
+        verdict = "those that also stand in the evaluation were left out, the others learnt from"
+    notes = []
+    if settings.fer_plus is not None:
+        notes.append(
+            f"{_VOTES[settings.fer_plus_as]} Left out: {data['faceless']} images that show no face by the votes"
+        )
+        notes[-1] += f" and {data['undecided']} undecided ones." if data.get("undecided") else "."
+    if own is not None and settings.data is not None:
+        drawn = "their test folder" if own["has_test"] else "drawn by chance"
+        notes.append(
+            f"Beside it {own['learnt']} of a user's own faces, {own['repeats']} times in an epoch; {own['set_aside']} "
+            f"more ({drawn}) were never learnt from. Digest `{own['digest']}`."
+        )
     return f"""\
 ## Data
 
-FER2013, {found["images"]} training images; {data["learnt"]} learnt from, {data["held_out"]} held out.
+{source}, {found["images"]} training images; {data["learnt"]} learnt from, {data["held_out"]} held out.
 Found among them: {found["repeats"]} exact repeats, {found["blank"]} blank ones, {found["leaks"]} that also stand in
-PublicTest, {found["conflicting"]} in {found["conflicting_groups"]} groups of identical images with conflicting labels;
-{verdict}.
-{votes}
+the evaluation, {found["conflicting"]} in {found["conflicting_groups"]} groups of identical images with conflicting
+labels; {verdict}.
+{"".join(f"{chr(10)}{note}{chr(10)}" for note in notes)}
 - dataset digest `{data["dataset_digest"]}`
 - digest of the images learnt from `{data["split_digest"]}`
 """
@@ -130,6 +146,11 @@ def _table(rows: list[list[Any]]) -> str:
     return "\n".join([head, "| --- |" + " --- |" * (len(rows[0]) - 1), *body])
 
 
+_VOTES = {
+    VotesAs.MIXED: "The votes of FER+ go into what is learnt.",
+    VotesAs.SOFT: "The votes of FER+ replace the labels that are learnt.",
+    VotesAs.MAJORITY: "The class that most of FER+'s ten people named replaces the label that is learnt.",
+}
 _OVERALL = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",

@@ -34,6 +34,9 @@ class Findings:
     """Images of a single gray value."""
     leaks: int
     """Images that also stand in the evaluation split."""
+    evaluation_repeats: int = 0
+    """Images of the evaluation split that repeat an earlier one of it."""
+    evaluation_blank: int = 0
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -52,7 +55,7 @@ def repeats_of(faces: Faces, reference: Faces) -> NDArray[np.bool_]:
 
 
 def inspect(training: Faces, evaluation: Faces) -> Findings:
-    """Count what `clean` would remove."""
+    """Count what `clean` would remove, and what is doubtful in the evaluation split, which stays as it is."""
     repeated, conflicting, groups = _repeats(training)
     return Findings(
         images=len(training),
@@ -62,6 +65,8 @@ def inspect(training: Faces, evaluation: Faces) -> Findings:
         conflicting=int(conflicting.sum()),
         blank=int(_blank(training).sum()),
         leaks=int(repeats_of(training, evaluation).sum()),
+        evaluation_repeats=int(_repeats(evaluation)[0].sum()),
+        evaluation_blank=int(_blank(evaluation).sum()),
     )
 
 
@@ -69,6 +74,11 @@ def clean(training: Faces, evaluation: Faces) -> Faces:
     """Remove blanks, repeats (the first of equal labels stays), conflicting labels, and images of `evaluation`."""
     repeated, conflicting, _ = _repeats(training)
     return training.take(~(repeated | conflicting | _blank(training) | repeats_of(training, evaluation)))
+
+
+def without_leaks(training: Faces, evaluation: Faces) -> Faces:
+    """Remove the images of `evaluation`, and nothing else."""
+    return training.take(~repeats_of(training, evaluation))
 
 
 def hold_out(faces: Faces, share: float, *, seed: int) -> tuple[Faces, Faces]:

@@ -1,4 +1,4 @@
-"""FER+: ten people's votes for each image of FER2013 → shares of the seven classes, row by row.
+"""FER+: ten people's votes for each image of FER2013 → shares of the seven classes or new labels, row by row.
 
 The challenge's labels come from one annotator and a search word; FER+ (Barsoum et al. 2016)
 asked ten. It knows three answers more: "contempt", "unknown" and "no face".
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vire_edge.domain import EMOTIONS
 from vire_edge.errors import DatasetError
 from vire_edge.training.dataset import Faces, Split
+from vire_edge.training.targets import VotesAs
 
 CLASSES = {
     "anger": "angry",
@@ -90,6 +91,46 @@ def with_votes(faces: Faces, votes: Votes) -> Faces:
     seen = votes.shares.copy()
     seen[np.arange(len(faces)), faces.labels] += 1 - seen.sum(axis=1)
     return replace(faces, votes=seen)
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """Faces with what was wanted of FER+, in their order, and how many were left out."""
+
+    faces: Faces
+    faceless: int = 0
+    undecided: int = 0
+    """The votes name none of the seven classes clearly enough."""
+
+
+def annotate(faces: Faces, votes: Votes, how: VotesAs) -> Annotated:
+    """The faces with their votes, without those that the votes rule out.
+
+    Args:
+        faces: in the order of FER2013's file.
+        votes: on the same images.
+        how: `mixed` keeps every face and gives it votes, the doubtful ones counted for its label. `soft` gives it the
+            seven classes' votes alone and needs half of all votes to be among them. `majority` replaces the label by
+            the class that has more than half of all votes (as Barsoum et al. 2016 count it) and gives no votes.
+
+    Raises:
+        DatasetError: the votes are for other images: their number differs.
+    """
+    voted = with_votes(faces, votes)
+    of_the_seven = votes.shares.sum(axis=1)
+    if how is VotesAs.MIXED:
+        decided = np.ones(len(faces), bool)
+    elif how is VotesAs.SOFT:
+        decided = of_the_seven >= 0.5
+        voted = replace(faces, votes=votes.shares / np.maximum(of_the_seven, 1e-6)[:, None])
+    else:
+        decided = votes.shares.max(axis=1) > 0.5
+        voted = replace(faces, labels=votes.shares.argmax(axis=1).astype(np.int64))
+    return Annotated(
+        voted.take(decided & ~votes.faceless),
+        faceless=int(votes.faceless.sum()),
+        undecided=int((~decided & ~votes.faceless).sum()),
+    )
 
 
 def _votes(where: str, row: dict[str, str]) -> dict[str, int]:

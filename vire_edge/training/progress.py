@@ -10,6 +10,30 @@ from vire_edge.training.rundir import EpochRecord
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """More of a file or folder was read, where it was not in the cache."""
+
+    images: int
+    """So far."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFaces:
+    """A user's own faces."""
+
+    digest: str
+    findings: Findings
+    learnt: int
+    """Different ones."""
+    repeats: int
+    """How many times over they are learnt from in an epoch."""
+    set_aside: int
+    """Measured on and never learnt from."""
+    has_test: bool
+    """Whether those were a folder of their own, and not drawn."""
+
+
+@dataclass(frozen=True, slots=True)
 class DataReady:
     """The data is read, cleaned and split."""
 
@@ -18,12 +42,19 @@ class DataReady:
     """Of the images that are learnt from, and of their votes."""
     findings: Findings
     learnt: int
+    """With own faces as often as they are repeated."""
     held_out: int
     evaluated: int
     faceless: int = 0
     """Training images left out because FER+ saw no face in them."""
     with_votes: bool = False
     """Whether the images that are learnt from carry the votes of FER+."""
+    undecided: int = 0
+    """Training images left out because their votes name no class clearly enough."""
+    order_digest: str = ""
+    """As `split_digest`, and of the order, which batches follow."""
+    evaluated_on: str = "PublicTest"
+    own: OwnFaces | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,5 +82,5 @@ class EpochDone:
     """Whether this epoch's weights are the chosen ones so far."""
 
 
-Event = DataReady | BatchDone | EpochDone
+Event = Reading | DataReady | BatchDone | EpochDone
 OnEvent = Callable[[Event], None]

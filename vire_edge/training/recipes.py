@@ -44,7 +44,8 @@ class Recipe:
     mixup: float = 0.0
     """Lay faces over each other in every other batch, by chance; the beta distribution's parameter, 0 for never."""
     calm: float = 0.0
-    """The last share of the epochs: faces moved half as far, whole, unmixed, and read by their labels alone."""
+    """The last share of the epochs: faces moved half as far, whole, unmixed, and read by their labels alone,
+    unless the votes are all that is learnt."""
     class_weight_power: float = 0.0
     """A class counts with its frequency to minus this power: 0 all images alike, 1 all classes alike."""
     focal_gamma: float = 0.0
@@ -113,7 +114,7 @@ PAPER_2: dict[str, Recipe] = {
 VIRE = Recipe(
     learning_rate=0.1,
     batch_size=128,
-    epochs=90,
+    epochs=75,
     initializer="he_normal",
     dropout=0.2,
     augmentation=Augmentation(

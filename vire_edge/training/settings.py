@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,21 @@ from vire_edge.training.augment import Augmentation
 from vire_edge.training.backend import Precision
 from vire_edge.training.recipes import Optimizer, Recipe, recipe_for
 from vire_edge.training.rundir import RunDirectory
+from vire_edge.training.targets import VotesAs
 
 OVERRIDES = ("epochs", "batch_size", "learning_rate", "patience", "class_weight_power", "focal_gamma")
 """What the command line may change about a preset's recipe."""
+FACES_REPEATS = 10
+"""Makes 200 own faces one in fifteen among FER2013's; once each, they would be one in 150."""
+_PATHS = ("data", "fer_plus", "faces")
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
     """What a run is asked to do."""
 
-    data: Path
+    data: Path | None
+    """FER2013, or the like; None where a run learns from own faces alone."""
     run: Path
     """The run directory."""
     architecture: str = "cnn"
@@ -31,6 +36,13 @@ class TrainSettings:
     seed: int = 1
     fer_plus: Path | None = None
     """FER+'s votes on the images of `data`."""
+    fer_plus_as: VotesAs = VotesAs.MIXED
+    faces: Path | None = None
+    """A user's own faces."""
+    faces_repeats: int = FACES_REPEATS
+    """How often each of them is learnt from in an epoch beside FER2013."""
+    drop_leaks: bool = False
+    """Leave out training images that also stand in the evaluation split, where the recipe does not clean."""
     precision: Precision = Precision.FLOAT32
     teachers: tuple[Path, ...] = ()
     """Model files to imitate, as far as the recipe says."""
@@ -42,14 +54,16 @@ class TrainSettings:
         Raises:
             TrainingError: there is no such preset for the architecture.
         """
-        return self.recipe or recipe_for(self.preset, self.architecture)
+        recipe = self.recipe or recipe_for(self.preset, self.architecture)
+        if self.fer_plus is None or self.fer_plus_as is VotesAs.MIXED:
+            return recipe
+        return replace(recipe, votes=1.0 if self.fer_plus_as is VotesAs.SOFT else 0.0)
 
     @property
     def command(self) -> str:
         """The command that repeats this run, with the data's name instead of its path."""
         base, used = recipe_for(self.preset, self.architecture), self.effective_recipe
-        words = ["vire-edge train", f"--data {self.data.name}"]
-        words += [] if self.fer_plus is None else [f"--fer-plus {self.fer_plus.name}"]
+        words = ["vire-edge train", *self._data_options]
         words += [f"--teacher {teacher.name}" for teacher in self.teachers]
         words += [f"--arch {self.architecture}"]
         words += [f"--preset {self.preset}", f"--seed {self.seed}"]
@@ -61,12 +75,20 @@ class TrainSettings:
         words += [] if self.precision is Precision.FLOAT32 else [f"--precision {self.precision}"]
         return " ".join(words)
 
+    @property
+    def _data_options(self) -> list[str]:
+        words = [] if self.data is None else [f"--data {self.data.name}"]
+        words += [] if self.fer_plus is None else [f"--fer-plus {self.fer_plus.name}"]
+        words += [] if self.fer_plus_as is VotesAs.MIXED else [f"--fer-plus-as {self.fer_plus_as}"]
+        words += [] if self.faces is None else [f"--faces {self.faces.name}"]
+        words += [] if self.faces_repeats == FACES_REPEATS else [f"--faces-repeats {self.faces_repeats}"]
+        return [*words, "--drop-leaks"] if self.drop_leaks else words
+
     def as_json(self) -> dict[str, Any]:
         """What `stored_settings` reads again."""
         return {
             **asdict(self),
-            "data": str(self.data.resolve()),
-            "fer_plus": None if self.fer_plus is None else str(self.fer_plus.resolve()),
+            **{name: (path := getattr(self, name)) and str(path.resolve()) for name in _PATHS},
             "teachers": [str(teacher.resolve()) for teacher in self.teachers],
             "recipe": asdict(self.effective_recipe),
         }
@@ -84,8 +106,8 @@ def stored_settings(run: Path) -> TrainSettings:
         recipe = stored.pop("recipe")
         augmentation = Augmentation(**recipe.pop("augmentation"))
         optimizer = Optimizer(recipe.pop("optimizer", Optimizer.ADAM))
-        votes = stored.get("fer_plus")
-        stored |= {"data": Path(stored["data"]), "fer_plus": votes and Path(votes), "run": run}
+        stored |= {name: (path := stored.get(name)) and Path(path) for name in _PATHS} | {"run": run}
+        stored["fer_plus_as"] = VotesAs(stored.get("fer_plus_as", VotesAs.MIXED))
         stored["teachers"] = tuple(map(Path, stored.get("teachers", ())))
         stored["precision"] = Precision(stored.get("precision", Precision.FLOAT32))
         return TrainSettings(**stored | {"recipe": Recipe(**recipe, augmentation=augmentation, optimizer=optimizer)})

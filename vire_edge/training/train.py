@@ -10,18 +10,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vire_edge.errors import TrainingError
-from vire_edge.training import cleaning
 from vire_edge.training.architectures import Plan, build
 from vire_edge.training.backend import environment, load_keras
 from vire_edge.training.batches import Batches
-from vire_edge.training.dataset import Faces, Split, load
-from vire_edge.training.fer_plus import read_votes, with_votes
 from vire_edge.training.finish import finish
 from vire_edge.training.fitting import Fitting, compile_for
-from vire_edge.training.progress import DataReady, OnEvent
+from vire_edge.training.material import gather
+from vire_edge.training.progress import DataReady, OnEvent, Reading
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import TrainSettings
 from vire_edge.training.teachers import ensemble
@@ -64,22 +60,10 @@ def train(settings: TrainSettings, *, on_event: OnEvent, resume: bool = False) -
     teacher = ensemble(settings.teachers)
     keras = load_keras()
     run = RunDirectory(settings.run)
-    dataset = load(settings.data)
-    evaluation = dataset[Split.PUBLIC_TEST]
-    training, faceless = _training(dataset[Split.TRAINING], evaluation, settings)
-    learn, held_out = cleaning.hold_out(training, recipe.held_out, seed=settings.seed)
-    ready = DataReady(
-        dataset_digest=dataset.digest(),
-        split_digest=learn.digest(),
-        findings=cleaning.inspect(dataset[Split.TRAINING], evaluation),
-        learnt=len(learn),
-        held_out=len(held_out),
-        evaluated=len(evaluation),
-        faceless=faceless,
-        with_votes=learn.votes is not None,
-    )
-    _open(run, settings, ready, resume=resume)
-    on_event(ready)
+    material = gather(settings, on_row=lambda count: on_event(Reading(count)))
+    learn, held_out = material.learn, material.held_out
+    _open(run, settings, material.ready, resume=resume)
+    on_event(material.ready)
 
     batches = Batches(learn, recipe, seed=settings.seed, teacher=teacher)
     keras.utils.set_random_seed(settings.seed)
@@ -91,28 +75,8 @@ def train(settings: TrainSettings, *, on_event: OnEvent, resume: bool = False) -
     interrupted = fitting.run_epochs()
     if not fitting.history:
         raise TrainingError(f"stopped before the first epoch was complete; go on with --run {run.path} --resume")
-    metrics = finish(
-        run,
-        settings,
-        held_out=held_out,
-        evaluation=evaluation,
-        training=dataset[Split.TRAINING],
-        epoch=fitting.kept_epoch,
-    )
+    metrics = finish(run, settings, material, epoch=fitting.kept_epoch)
     return RunResult(run.path, len(fitting.history), fitting.kept_epoch, interrupted, metrics)
-
-
-def _training(training: Faces, evaluation: Faces, settings: TrainSettings) -> tuple[Faces, int]:
-    """The training images with what the recipe wants of FER+, cleaned, and how many were left out as faceless."""
-    recipe = settings.effective_recipe
-    faceless = np.zeros(len(training), bool)
-    if settings.fer_plus is not None:
-        if not recipe.votes:
-            raise TrainingError("the recipe takes nothing from FER+; leave out --fer-plus, or choose --preset best")
-        votes = read_votes(settings.fer_plus, Split.TRAINING)
-        training, faceless = with_votes(training, votes), votes.faceless
-    training = training.take(~faceless)
-    return cleaning.clean(training, evaluation) if recipe.clean else training, int(faceless.sum())
 
 
 def _open(run: RunDirectory, settings: TrainSettings, ready: DataReady, *, resume: bool) -> None:
@@ -123,8 +87,14 @@ def _open(run: RunDirectory, settings: TrainSettings, ready: DataReady, *, resum
         run.write_json(run.environment, environment())
         run.write_json(run.data, asdict(ready))
         return
-    if run.read_json(run.data)["split_digest"] != ready.split_digest:
-        raise TrainingError(f"{run.path} was started with other images than {settings.data} holds; give the same file")
+    stored, given = run.read_json(run.data), settings.data or settings.faces
+    if stored["split_digest"] != ready.split_digest:
+        raise TrainingError(f"{run.path} was started with other images than {given} holds; give the same files")
+    # Runs of before the order was recorded read the challenge's file, which has only one.
+    if stored.get("order_digest", ready.order_digest) != ready.order_digest:
+        raise TrainingError(
+            f"{run.path} was started with these images in another order; give the same files, not copies"
+        )
     if run.kept.exists() and not run.checkpoint.exists():
         raise TrainingError(f"{run.checkpoint} is missing, so the run cannot go on; start a new one")
 

@@ -7,5 +7,6 @@ from typing import Annotated
 
 import typer
 
-Data = Annotated[Path, typer.Option(help="FER2013 as the challenge gave it: fer2013.csv or fer2013.csv.gz.")]
+DATA = "FER2013: fer2013.csv (.gz, .zip), or a folder or zip with train/<class>/ and test/<class>/."
+Data = Annotated[Path, typer.Option(help=DATA)]
 Model = Annotated[Path, typer.Option(help="A model file that vire-edge exported.")]

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from vire_edge.domain import EMOTIONS
+
 if TYPE_CHECKING:
     # The package costs nothing to import, but a command that is not run must not load OpenCV and ONNX Runtime.
-    from vire_edge.training.progress import BatchDone, Event
+    from vire_edge.training.cleaning import Findings
+    from vire_edge.training.progress import BatchDone, DataReady, Event
 
 
 class Reporter:
@@ -28,6 +31,7 @@ class Reporter:
             disable=not sys.stdout.isatty(),
             transient=True,
         )
+        self._reading: TaskID | None = None
         self._task: TaskID | None = None
         self._shown = 0.0
 
@@ -42,17 +46,10 @@ class Reporter:
         """Show one event."""
         from vire_edge.training import progress
 
-        if isinstance(event, progress.DataReady):
-            found = event.findings
-            self._console.print(
-                f"{found.images} training images: {found.repeats} repeats, {found.conflicting} with conflicting "
-                f"labels, {found.blank} blank, {found.leaks} also in PublicTest"
-            )
-            if event.with_votes:
-                self._console.print(f"with the votes of FER+; {event.faceless} images left out that show no face")
-            self._console.print(
-                f"learning from {event.learnt}, {event.held_out} held out, PublicTest {event.evaluated}"
-            )
+        if isinstance(event, progress.Reading):
+            self._progress.update(self._reading_task(), figures=f"{event.images} images")
+        elif isinstance(event, progress.DataReady):
+            self._tell_data(event)
         elif isinstance(event, progress.BatchDone):
             self._batch(event)
         else:
@@ -63,6 +60,43 @@ class Reporter:
                 f"{record.seconds:.1f} s"
                 f"{' · kept' if event.kept else ''}"
             )
+
+    def _tell_data(self, ready: DataReady) -> None:
+        if self._reading is not None:
+            self._progress.remove_task(self._reading)
+            self._reading = None
+        found, mine, print_line = ready.findings, ready.own, self._console.print
+        alone = ready.evaluated_on != "PublicTest"
+        print_line(
+            f"{found.images} training images: {found.repeats} repeats, {found.conflicting} with conflicting "
+            f"labels, {found.blank} blank, {found.leaks} also in {'test/' if alone else 'PublicTest'}"
+        )
+        print_line(_by_class(found))
+        if found.evaluation_repeats or found.evaluation_blank:
+            print_line(
+                f"{ready.evaluated_on} to measure on: {found.evaluation_repeats} repeats, "
+                f"{found.evaluation_blank} blank; all are measured"
+            )
+        if ready.with_votes or ready.faceless or ready.undecided:
+            taken = "with the votes of FER+" if ready.with_votes else "labels by the majority of FER+"
+            print_line(f"{taken}; {ready.faceless} images left out that show no face, {ready.undecided} undecided")
+        if mine is not None and not alone:
+            found = mine.findings
+            print_line(
+                f"{found.images} own faces: {found.repeats} repeats, {found.conflicting} with conflicting labels, "
+                f"{found.blank} blank; {mine.learnt} learnt from, {mine.repeats} times in an epoch; "
+                f"{mine.set_aside} {'from test/' if mine.has_test else 'drawn by chance'} set aside to measure on"
+            )
+            print_line(_by_class(found))
+        drawn = " (a tenth, drawn by chance)" if alone and mine is not None and not mine.has_test else ""
+        print_line(
+            f"learning from {ready.learnt}, {ready.held_out} held out, {ready.evaluated_on} {ready.evaluated}{drawn}"
+        )
+
+    def _reading_task(self) -> TaskID:
+        if self._reading is None:
+            self._reading = self._progress.add_task("reading", total=None, figures="")
+        return self._reading
 
     def _batch(self, event: BatchDone) -> None:
         now = time.monotonic()
@@ -77,3 +111,8 @@ class Reporter:
             self._task = self._progress.add_task("", total=total, completed=done, figures=figures)
         description = f"epoch {event.epoch}/{event.epochs}"
         self._progress.update(self._task, completed=done, description=description, figures=figures)
+
+
+def _by_class(found: Findings) -> str:
+    counts = (f"{emotion} {count}" for emotion, count in zip(EMOTIONS, found.per_class, strict=True))
+    return f"by class: {', '.join(counts)}"

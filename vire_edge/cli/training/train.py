@@ -12,9 +12,11 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from vire_edge.cli.training.options import DATA
 from vire_edge.cli.training.progress import Reporter
 from vire_edge.errors import TrainingError
 from vire_edge.training.backend import Precision
+from vire_edge.training.targets import VotesAs
 
 if TYPE_CHECKING:
     # The package costs nothing to import, but a command that is not run must not load OpenCV and ONNX Runtime.
@@ -26,9 +28,21 @@ INTERRUPTED = 130
 
 def train(
     *,
-    data: Annotated[
-        Path | None, typer.Option(help="FER2013 as the challenge gave it: fer2013.csv or fer2013.csv.gz.")
+    data: Annotated[Path | None, typer.Option(help=DATA)] = None,
+    faces: Annotated[
+        Path | None,
+        typer.Option(
+            help="Your own faces, beside --data or alone: a folder or zip with <class>/ or train/<class>/ and "
+            "test/<class>/; pictures that show a face and nothing else, as square as its cut-out."
+        ),
     ] = None,
+    faces_repeats: Annotated[
+        int | None, typer.Option(min=1, help="How often each own face is learnt from in an epoch beside --data; 10.")
+    ] = None,
+    drop_leaks: Annotated[
+        bool,
+        typer.Option("--drop-leaks", help="Leave out training images that also stand in PublicTest, in any recipe."),
+    ] = False,
     arch: Annotated[str, typer.Option(help="The network; --list names them.")] = "cnn",
     preset: Annotated[
         str,
@@ -38,7 +52,14 @@ def train(
     ] = "default",
     fer_plus: Annotated[
         Path | None,
-        typer.Option(help="FER+'s fer2013new.csv: ten people's votes on each image, where the recipe takes them in."),
+        typer.Option(help="FER+'s fer2013new.csv: ten people's votes on each image."),
+    ] = None,
+    fer_plus_as: Annotated[
+        VotesAs | None,
+        typer.Option(
+            help="Learn from the votes mixed into the labels as the recipe says (the default), from the votes alone, "
+            "or from the class that more than half of them name."
+        ),
     ] = None,
     run: Annotated[
         Path | None, typer.Option(help="Directory for the results; runs/ARCH-PRESET-TIME when omitted.")
@@ -77,25 +98,33 @@ def train(
     if list_:
         _list()
         return
+    # What is not given: None where a run that is resumed, or the recipe, has its own.
+    chosen: dict[str, Any] = {
+        "data": data,
+        "faces": faces,
+        "faces_repeats": faces_repeats,
+        "fer_plus": fer_plus,
+        "fer_plus_as": fer_plus_as,
+        "precision": precision,
+    }
+    chosen = {name: value for name, value in chosen.items() if value is not None}
     if resume:
         if run is None:
-            raise TrainingError("--resume needs the directory of the run to go on with: --run DIRECTORY")
-        settings = stored_settings(run)
-        settings = settings if data is None else replace(settings, data=data)
-        settings = settings if fer_plus is None else replace(settings, fer_plus=fer_plus)
-        settings = settings if precision is None else replace(settings, precision=precision)
+            raise typer.BadParameter(
+                "it needs the directory of the run to go on with: --run DIR", param_hint="--resume"
+            )
+        settings = replace(stored_settings(run), **chosen)
     else:
-        if data is None:
-            raise TrainingError("there is nothing to learn from; name FER2013's file with --data fer2013.csv.gz")
+        _check_names(arch, preset)
+        _check_data(chosen)
         folder = run or Path("runs") / f"{arch}-{preset}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
         settings = TrainSettings(
-            data=data,
+            **{"data": None} | chosen,
             run=folder,
             architecture=arch,
             preset=preset,
             seed=seed,
-            fer_plus=fer_plus,
-            precision=precision or Precision.FLOAT32,
+            drop_leaks=drop_leaks,
             teachers=tuple(teacher or ()),
         )
         values = (epochs, batch_size, learning_rate, patience, class_weight_power, focal_gamma)
@@ -103,6 +132,30 @@ def train(
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         settings = replace(settings, recipe=replace(settings.effective_recipe, **changes))
     _train(settings, resume=resume)
+
+
+def _check_names(arch: str, preset: str) -> None:
+    from vire_edge.training.architectures import ARCHITECTURES
+    from vire_edge.training.recipes import PRESETS
+
+    if arch not in ARCHITECTURES:
+        raise typer.BadParameter(f'"{arch}" is none of {", ".join(ARCHITECTURES)}', param_hint="--arch")
+    if preset not in PRESETS:
+        raise typer.BadParameter(f'"{preset}" is none of {", ".join(PRESETS)}', param_hint="--preset")
+    if arch not in PRESETS[preset]:
+        fitting = ", ".join(name for name, recipes in PRESETS.items() if arch in recipes)
+        raise typer.BadParameter(f'"{preset}" has no recipe for {arch}, only {fitting} have', param_hint="--preset")
+
+
+def _check_data(chosen: dict[str, Any]) -> None:
+    """Options that say nothing without another one are a mistake."""
+    if not {"data", "faces"} & set(chosen):
+        raise typer.BadParameter("name FER2013's file with it, or your own faces with --faces", param_hint="--data")
+    for option, needed in (("fer_plus_as", {"fer_plus"}), ("fer_plus", {"data"}), ("faces_repeats", {"faces", "data"})):
+        missing = sorted(needed - set(chosen))
+        if option in chosen and missing:
+            names = " and ".join(f"--{name.replace('_', '-')}" for name in missing)
+            raise typer.BadParameter(f"it needs {names} beside it", param_hint=f"--{option.replace('_', '-')}")
 
 
 def _list() -> None:
@@ -117,6 +170,7 @@ def _list() -> None:
 
 
 def _train(settings: TrainSettings, *, resume: bool) -> None:
+    from vire_edge.training.finish import SPLITS, evaluation_keys
     from vire_edge.training.train import train as run_training
 
     if not resume and settings.run.joinpath("settings.json").exists():
@@ -124,12 +178,17 @@ def _train(settings: TrainSettings, *, resume: bool) -> None:
     console = Console(soft_wrap=True)
     with Reporter(console) as report:
         result = run_training(settings, on_event=report, resume=resume)
-    whole, fresh = result.metrics["public_test"], result.metrics["public_test_without_repeats"]
+    keys = evaluation_keys(result.metrics)
+    whole, fresh = (result.metrics[key] for key in keys)
+    measured_on = "PublicTest" if keys == SPLITS else "own faces"
     console.print(
-        f"epoch {result.kept_epoch} of {result.epochs} kept: PublicTest accuracy {whole['accuracy']:.4f} "
+        f"epoch {result.kept_epoch} of {result.epochs} kept: {measured_on} accuracy {whole['accuracy']:.4f} "
         f"({fresh['accuracy']:.4f} without repeats), macro-F1 {whole['macro_f1']:.3f}, "
         f"calibration error {whole['calibration_error']:.3f}"
     )
+    own = result.metrics.get("own_faces")
+    if own is not None and own is not whole:
+        console.print(f"own faces set aside: accuracy {own['accuracy']:.4f} of {own['images']}")
     console.print(f"model, figures and history: {result.run}")
     if result.interrupted:
         console.print(f"stopped early; go on with: vire-edge train --run {result.run} --resume")

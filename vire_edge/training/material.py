@@ -1,0 +1,173 @@
+"""Files → what a run learns from, chooses by and is measured on: read, relabelled, cleaned and split.
+
+FER2013, a user's own faces, or both. Nothing here depends on anything but the files, the
+recipe and the seed, so a resumed run finds the same faces in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vire_edge.domain import EMOTIONS
+from vire_edge.errors import DatasetError, TrainingError
+from vire_edge.training import cleaning
+from vire_edge.training.dataset import Dataset, Faces, Split, load
+from vire_edge.training.fer_plus import Annotated, annotate, read_votes
+from vire_edge.training.progress import DataReady, OwnFaces
+from vire_edge.training.recipes import Recipe
+from vire_edge.training.settings import TrainSettings
+from vire_edge.training.targets import VotesAs
+
+SET_ASIDE = 0.2
+"""Share of the own faces that is measured on where they come beside FER2013, unless they have a `test` folder."""
+EVALUATED = 0.1
+"""The same where they come alone: then all has to come from them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The faces of one run, by what they are for."""
+
+    learn: Faces
+    held_out: Faces
+    """Chooses the epoch and fits the temperature."""
+    evaluation: Faces
+    """PublicTest, or a part of the own faces where they come alone."""
+    training: Faces
+    """All training faces, learnt from or not: what the evaluation may repeat."""
+    own: Faces | None
+    """Own faces beside FER2013 that are measured on and never learnt from."""
+    ready: DataReady
+    """What there is to say of it."""
+
+
+def gather(settings: TrainSettings, *, on_row: Callable[[int], None] = lambda _: None) -> Material:
+    """Read, clean and split what the settings name.
+
+    Args:
+        settings: the run's.
+        on_row: called with the number of faces read so far, now and then.
+
+    Raises:
+        DatasetError: data is missing or broken, or too little.
+        TrainingError: the settings contradict each other.
+        StorageError: the cache cannot be written.
+    """
+    own = None if settings.faces is None else load(settings.faces, own=True, on_row=on_row)
+    if settings.data is not None:
+        return _fer2013(load(settings.data, on_row=on_row), own, settings)
+    if own is None or settings.faces is None:
+        raise TrainingError(
+            "there is nothing to learn from; name FER2013's file with --data, or your faces with --faces"
+        )
+    if settings.fer_plus is not None:
+        raise TrainingError("FER+ votes on FER2013; name its file with --data, or leave out --fer-plus")
+    return _own_alone(own, settings.faces, settings)
+
+
+def _fer2013(dataset: Dataset, own: Dataset | None, settings: TrainSettings) -> Material:
+    recipe = settings.effective_recipe
+    training, evaluation = dataset[Split.TRAINING], dataset[Split.PUBLIC_TEST]
+    annotated = _annotated(dataset, settings, recipe)
+    cleaned = annotated.faces
+    if recipe.clean:
+        cleaned = cleaning.clean(cleaned, evaluation)
+    elif settings.drop_leaks:
+        cleaned = cleaning.without_leaks(cleaned, evaluation)
+    learn, held_out = cleaning.hold_out(cleaned, recipe.held_out, seed=settings.seed)
+    aside, of_own = None, None
+    if own is not None and settings.faces is not None:
+        mine, aside = _set_aside(own, SET_ASIDE, settings, at_least=2)
+        mine = cleaning.without_leaks(mine, evaluation)
+        learn = learn.followed_by(mine.repeated(settings.faces_repeats))
+        of_own = OwnFaces(
+            digest=own.digest(),
+            findings=cleaning.inspect(own[Split.TRAINING], own.splits.get(Split.PUBLIC_TEST, evaluation)),
+            learnt=len(mine),
+            repeats=settings.faces_repeats,
+            set_aside=len(aside),
+            has_test=Split.PUBLIC_TEST in own.splits,
+        )
+    ready = DataReady(
+        dataset_digest=dataset.digest(),
+        split_digest=learn.digest(),
+        order_digest=learn.order_digest(),
+        findings=cleaning.inspect(training, evaluation),
+        learnt=len(learn),
+        held_out=len(held_out),
+        evaluated=len(evaluation),
+        faceless=annotated.faceless,
+        undecided=annotated.undecided,
+        with_votes=learn.votes is not None,
+        own=of_own,
+    )
+    return Material(learn, held_out, evaluation, training, aside, ready)
+
+
+def _own_alone(own: Dataset, path: Path, settings: TrainSettings) -> Material:
+    has_test = Split.PUBLIC_TEST in own.splits
+    mine, evaluation = _set_aside(own, EVALUATED, settings, at_least=2 if has_test else 3)
+    learn, held_out = cleaning.hold_out(mine, settings.effective_recipe.held_out, seed=settings.seed)
+    findings = cleaning.inspect(own[Split.TRAINING], own.splits.get(Split.PUBLIC_TEST, mine.take(np.array([], int))))
+    if not len(learn):
+        raise DatasetError(f"{path} holds too few faces to learn from; add some")
+    ready = DataReady(
+        dataset_digest=own.digest(),
+        split_digest=learn.digest(),
+        order_digest=learn.order_digest(),
+        findings=findings,
+        learnt=len(learn),
+        held_out=len(held_out),
+        evaluated=len(evaluation),
+        evaluated_on="own faces",
+        own=OwnFaces(own.digest(), findings, len(learn), 1, len(evaluation), has_test),
+    )
+    return Material(learn, held_out, evaluation, own[Split.TRAINING], None, ready)
+
+
+def _annotated(dataset: Dataset, settings: TrainSettings, recipe: Recipe) -> Annotated:
+    """The training faces with what is wanted of FER+."""
+    training = dataset[Split.TRAINING]
+    if settings.fer_plus is None:
+        return Annotated(training)
+    if settings.fer_plus_as is VotesAs.MIXED and not recipe.votes:
+        raise TrainingError(
+            "the recipe takes nothing from FER+; leave out --fer-plus, choose --preset best, "
+            "or take the votes as targets with --fer-plus-as soft or majority"
+        )
+    if not dataset.in_file_order:
+        raise DatasetError(
+            f"{settings.data} holds pictures whose order is not that of FER2013's file, by which FER+ votes; "
+            "give fer2013.csv, or leave out --fer-plus"
+        )
+    return annotate(training, read_votes(settings.fer_plus, Split.TRAINING), settings.fer_plus_as)
+
+
+def _set_aside(own: Dataset, share: float, settings: TrainSettings, *, at_least: int) -> tuple[Faces, Faces]:
+    """Own faces to learn from, and those to measure on: `test`, or else a stratified share; no picture in both."""
+    training, clean = own[Split.TRAINING], settings.effective_recipe.clean
+    if Split.PUBLIC_TEST in own.splits:
+        aside = own[Split.PUBLIC_TEST]
+        mine = cleaning.clean(training, aside) if clean else cleaning.without_leaks(training, aside)
+        _check_enough(mine, at_least - 1, settings)
+        return mine, aside
+    training = cleaning.clean(training, training.take(np.array([], int))) if clean else training
+    _check_enough(training, at_least, settings)
+    mine, aside = cleaning.hold_out(training, share, seed=settings.seed)
+    return cleaning.without_leaks(mine, aside), aside
+
+
+def _check_enough(faces: Faces, at_least: int, settings: TrainSettings) -> None:
+    counts = np.bincount(faces.labels, minlength=len(EMOTIONS)).tolist()
+    for emotion, count in zip(EMOTIONS, counts, strict=True):
+        if 0 < count < at_least:
+            raise DatasetError(
+                f'{settings.faces} holds {count} usable pictures of "{emotion}", at least {at_least} are needed to '
+                "learn from and to measure on; add some, or leave the class out"
+            )
+    if not sum(counts):
+        raise DatasetError(f"{settings.faces} holds no usable pictures: all are blank, repeated or of doubtful label")
