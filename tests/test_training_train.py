@@ -233,7 +233,7 @@ def test_command_in_the_metadata_repeats_the_run_without_naming_folders(data: Pa
     command = stored_settings(result.run).command
     assert command == (
         "vire-edge train --data fer2013.csv --fer-plus fer2013new.csv --teacher vire-cnn.onnx --arch cnn "
-        "--preset default --seed 1 --epochs 3 --batch-size 16 --learning-rate 0.01"
+        "--preset default --seed 1 --epochs 3 --batch-size 16 --learning-rate 0.01 --class-weight-power 0.25"
     )
     assert str(data.parent) not in command
 
