@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vire_edge.domain import EMOTIONS
 from vire_edge.training.cleaning import repeats_of
 from vire_edge.training.dataset import Dataset, Faces, Split
 from vire_edge.training.evaluate import Bin, Metrics, measure, reliability
@@ -46,11 +47,12 @@ class Evaluation:
 class Comparison:
     """All models that were measured on one split."""
 
-    split: Split
+    measured_on: str
+    """What the faces are called: the split's name, or own faces."""
     faces: Faces
     dataset_digest: str
-    class_counts: dict[Split, tuple[int, ...]]
-    """Images of each class in the training split, where there is one, and in the one measured on."""
+    class_counts: dict[str, tuple[int, ...]]
+    """Images of each class in the training split, where there is another one, and in the faces measured on."""
     evaluations: tuple[Evaluation, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -58,7 +60,7 @@ class Comparison:
         return {evaluation.reading.name: self._entry(evaluation) for evaluation in self.evaluations}
 
     def _entry(self, evaluation: Evaluation) -> dict[str, Any]:
-        reading, key = evaluation.reading, self.split.name.lower()
+        reading, key = evaluation.reading, _KEYS[self.measured_on]
         return {
             key: evaluation.whole.as_dict(),
             f"{key}_without_repeats": evaluation.fresh and evaluation.fresh.as_dict(),
@@ -73,6 +75,11 @@ class Comparison:
         }
 
 
+OWN_FACES = "own faces"
+_KEYS = {OWN_FACES: "own_faces"} | {str(split): split.name.lower() for split in Split}
+"""As in a run's `metrics.json`."""
+
+
 def figures(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> Figures:
     """Measure, and say how far chance may move it.
 
@@ -84,13 +91,14 @@ def figures(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64])
     return Figures(metrics, intervals(np.array(metrics.confusion)))
 
 
-def compared(readings: list[Reading], dataset: Dataset, split: Split) -> Comparison:
+def compared(readings: list[Reading], dataset: Dataset, split: Split, *, own: bool = False) -> Comparison:
     """Judge what models read in a split.
 
     Args:
         readings: of the split's images, in their order; the first one is what the others are compared with.
         dataset: with that split; its training images tell which images are repeats.
         split: the one that was read.
+        own: these are a user's own faces, not FER2013.
 
     Raises:
         DatasetError: the data has no such split.
@@ -109,15 +117,15 @@ def compared(readings: list[Reading], dataset: Dataset, split: Split) -> Compari
         )
         for number, reading in enumerate(readings)
     )
-    shown = {Split.TRAINING: training, split: faces}
+    measured_on = OWN_FACES if own else str(split)
+    shown = {} if training is None or split is Split.TRAINING else {str(Split.TRAINING): training}
     return Comparison(
-        split=split,
+        measured_on=measured_on,
         faces=faces,
         dataset_digest=dataset.digest(),
         class_counts={
-            name: tuple(np.bincount(some.labels, minlength=7).tolist())
-            for name, some in shown.items()
-            if some is not None
+            name: tuple(np.bincount(some.labels, minlength=len(EMOTIONS)).tolist())
+            for name, some in (shown | {measured_on: faces}).items()
         },
         evaluations=evaluations,
     )

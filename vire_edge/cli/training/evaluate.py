@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,13 +15,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vire_edge.cli.training.options import Data
-from vire_edge.errors import ConfigError
+from vire_edge.cli.training.options import DATA
+from vire_edge.errors import StorageError
 
 if TYPE_CHECKING:
     # The package costs nothing to import, but a command that is not run must not load OpenCV and ONNX Runtime.
     from vire_edge.training.comparison import Comparison
-    from vire_edge.training.dataset import Split
+    from vire_edge.training.dataset import Dataset, Split
+    from vire_edge.training.report.content import Search
     from vire_edge.training.report.document import Table as TextTable
 
 
@@ -30,7 +32,11 @@ PIPED_WIDTH = 160
 
 def evaluate(
     *,
-    data: Data,
+    data: Annotated[Path | None, typer.Option(help=DATA)] = None,
+    faces: Annotated[
+        Path | None,
+        typer.Option(help="Your own faces instead: a folder or zip with test/<class>/, or with <class>/, then all."),
+    ] = None,
     model: Annotated[
         list[Path] | None,
         typer.Option(
@@ -47,6 +53,10 @@ def evaluate(
         Path | None,
         typer.Option(help="Also write a report with plots: one .html file, or .md with a folder beside it."),
     ] = None,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(help="A search that the report shall tell of: tune's folder or storage URL; may be repeated."),
+    ] = None,
     confusion: Annotated[
         Path | None, typer.Option(help="Also write each confusion matrix into this folder, CSV and PNG.")
     ] = None,
@@ -61,30 +71,26 @@ def evaluate(
     """
     from vire_edge.emotions import shipped_model_path
     from vire_edge.training.comparison import compared
-    from vire_edge.training.dataset import load
     from vire_edge.training.reading import read_faces
     from vire_edge.training.report.content import compose
-    from vire_edge.training.report.write import check_report, write_confusion, write_report
+    from vire_edge.training.report.write import HTML, MARKDOWN, write_confusion, write_report
 
-    measured_on = _split(split)
-    if report is not None:
-        check_report(report)
-    dataset = load(data)
+    if report is not None and report.suffix.lower() not in (*HTML, *MARKDOWN):
+        raise typer.BadParameter(f"{report} must end in .html or .md", param_hint="--report")
+    if search and report is None:
+        raise typer.BadParameter("it is told of in a report; name one with --report", param_hint="--search")
+    searches = [found for place in search or [] for found in _searches(place)]
+    dataset, measured_on = _load(data, faces, split)
     images = dataset[measured_on].images
     files = model or [shipped_model_path()]
-    comparison = compared([read_faces(path, images, timed=time) for path in files], dataset, measured_on)
+    readings = [read_faces(path, images, timed=time) for path in files]
+    comparison = compared(readings, dataset, measured_on, own=faces is not None)
     if confusion is not None:
         write_confusion(comparison, confusion)
     if report is not None:
-        command = [
-            "vire-edge",
-            "evaluate",
-            "--data",
-            data.name,
-            *(word for path in files for word in ("--model", str(path))),
-        ]
-        command += ["--split", split] + ["--time"] * time + ["--report", report.name]
-        write_report(compose(comparison, command=shlex.join(command)), report)
+        told = {"--data": data and data.name, "--faces": faces and faces.name, "--split": measured_on}
+        command = _command(told, {"--model": files, "--search": search or []}, report, timed=time)
+        write_report(compose(comparison, command=command, searches=searches), report)
     if as_json:
         print(json.dumps(comparison.as_dict(), indent=2))
         return
@@ -94,13 +100,51 @@ def evaluate(
             print(f"{written}: written")
 
 
-def _split(name: str) -> Split:
-    from vire_edge.training.dataset import Split
+def _load(data: Path | None, faces: Path | None, split: str) -> tuple[Dataset, Split]:
+    """The faces, and which of them to measure on; own ones that nothing was set aside of are all measured."""
+    from vire_edge.training.dataset import Split, load
 
-    try:
-        return Split(name)
-    except ValueError:
-        raise ConfigError(f'--split must be one of {", ".join(Split)}, got "{name}"') from None
+    if split not in list(Split):
+        raise typer.BadParameter(f'"{split}" is none of {", ".join(Split)}', param_hint="--split")
+    if faces is None:
+        if data is None:
+            raise typer.BadParameter("name FER2013's file with it, or your own faces with --faces", param_hint="--data")
+        return load(data), Split(split)
+    if data is not None:
+        raise typer.BadParameter("it stands instead of --data; measure on one after the other", param_hint="--faces")
+    own = load(faces, own=True)
+    return own, Split.PUBLIC_TEST if Split.PUBLIC_TEST in own.splits else Split.TRAINING
+
+
+def _searches(place: str) -> list[Search]:
+    """The searches in tune's folder, or in a storage."""
+    from vire_edge.training.report.content import Search
+    from vire_edge.training.study import read_studies
+    from vire_edge.training.tune_results import plotted
+
+    url = place
+    if "://" not in place:
+        file = Path(place) / "study.db"
+        if not file.exists():
+            raise StorageError(f"{file} does not exist; give the folder of vire-edge tune, or its storage URL")
+        url = f"sqlite:///{file.resolve()}"
+    return [Search(name, plotted(trials)) for name, (_, trials) in read_studies(url).items()]
+
+
+def _command(
+    options: Mapping[str, object], repeated: Mapping[str, Sequence[object]], report: Path, *, timed: bool
+) -> str:
+    """The command that makes the report again, without the folders that data is in and without passwords."""
+    words = [word for name, value in options.items() if value is not None for word in (name, str(value))]
+    words += [word for name, values in repeated.items() for value in values for word in (name, _shown(str(value)))]
+    words += ["--time"] * timed
+    return shlex.join(["vire-edge", "evaluate", *words, "--report", report.name])
+
+
+def _shown(place: str) -> str:
+    from vire_edge.training.study_storage import shown
+
+    return shown(place) if "://" in place else place
 
 
 def _print(comparison: Comparison) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,13 +30,13 @@ class Search:
     trials: list[plots.Trial]
 
 
-def compose(comparison: Comparison, *, command: str, search: Search | None = None) -> Document:
+def compose(comparison: Comparison, *, command: str, searches: Sequence[Search] = ()) -> Document:
     """Arrange all that is known about the compared models.
 
     Args:
         comparison: the models and their figures.
         command: that made the report.
-        search: to tell of, too.
+        searches: to tell of, too.
 
     Raises:
         TrainingError: a file of a run is damaged.
@@ -44,7 +45,7 @@ def compose(comparison: Comparison, *, command: str, search: Search | None = Non
     blocks: list[Block] = [*_overview(comparison), *_data(comparison)]
     for name, evaluation in zip(tables.names(comparison), comparison.evaluations, strict=True):
         blocks += _model(name, evaluation)
-    if search is not None:
+    for search in searches:
         blocks += _search(search)
     return (*blocks, *_provenance(comparison, command))
 
@@ -53,9 +54,9 @@ def _overview(comparison: Comparison) -> list[Block]:
     blocks: list[Block] = [
         Heading("Emotion models side by side", level=1),
         Paragraph(
-            f"Measured on {comparison.split}, {len(comparison.faces):,} faces, one view of each. In brackets stands "
-            f"the 95 % bootstrap interval: what {RESAMPLES:,} resamples of the images give, the model unchanged. "
-            "What another seed of the training would change is not in it."
+            f"Measured on {comparison.measured_on}, {len(comparison.faces):,} faces, one view of each. In brackets "
+            f"stands the 95 % bootstrap interval: what {RESAMPLES:,} resamples of the images give, the model "
+            "unchanged. What another seed of the training would change is not in it."
         ),
         tables.models(comparison),
         *tables.figures(comparison),
@@ -74,12 +75,12 @@ def _overview(comparison: Comparison) -> list[Block]:
         *blocks,
         Heading("Beside the publication"),
         tables.published(comparison),
-        Paragraph(f"Published figures are those of {SOURCE}. Figures here are of {comparison.split} alone."),
+        Paragraph(f"Published figures are those of {SOURCE}. Figures here are of {comparison.measured_on} alone."),
     ]
 
 
 def _data(comparison: Comparison) -> list[Block]:
-    counts = {str(split): values for split, values in comparison.class_counts.items()}
+    counts = comparison.class_counts
     shares = "; ".join(
         f"{name}: " + ", ".join(f"{emotion} {value:,}" for emotion, value in zip(EMOTIONS, values, strict=True))
         for name, values in counts.items()
@@ -142,9 +143,9 @@ def _search(search: Search) -> list[Block]:
     return [
         Heading(f"Search {search.name}"),
         Picture(
-            "trials",
+            f"{search.name}-trials",
             plots.svg(plots.trial_losses(search.trials)),
-            f"Loss of {len(search.trials)} trials{lowest}.",
+            f"Loss of each of {len(search.trials)} trials{lowest}.",
             "Loss of each trial. A trial that was stopped early stands at the last loss that it told.",
         ),
         tables.trials(search.trials),

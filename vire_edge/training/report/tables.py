@@ -47,10 +47,12 @@ def models(comparison: Comparison) -> Table:
 def figures(comparison: Comparison) -> list[Table]:
     """The figures of all models: on all images, and without the repeats where that can be told."""
     named = list(zip(names(comparison), comparison.evaluations, strict=True))
-    tables = [_figures(f"{comparison.split}, all {{}} images", [(name, some.whole) for name, some in named])]
+    tables = [_figures(f"{comparison.measured_on}, all {{}} images", [(name, some.whole) for name, some in named])]
     fresh = [(name, some.fresh) for name, some in named if some.fresh is not None]
     if fresh:
-        tables.append(_figures(f"{comparison.split} without images that repeat a training image, {{}} images", fresh))
+        tables.append(
+            _figures(f"{comparison.measured_on} without images that repeat a training image, {{}} images", fresh)
+        )
     return tables
 
 
@@ -70,7 +72,7 @@ def leads(comparison: Comparison) -> Table | None:
     if not rows:
         return None
     head = ("model", "accuracy, points", "macro-F1, points", "only it right", "only 1 right", "p", "verdict")
-    return Table(f"Lead over model 1 on the same images of {comparison.split}", head, tuple(rows), words=(6,))
+    return Table(f"Lead over model 1 on the same images of {comparison.measured_on}", head, tuple(rows), words=(6,))
 
 
 def by_class(evaluation: Evaluation, caption: str) -> Table:
@@ -123,7 +125,7 @@ def published(comparison: Comparison) -> Table:
         "published training accuracy",
         "published validation accuracy",
         "published validation loss",
-        f"here, {comparison.split}",
+        f"here, {comparison.measured_on}",
     )
     return Table("Published results; scenario I without augmentation, II with it", head, tuple(rows), words=(6,))
 

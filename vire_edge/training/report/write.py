@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vire_edge.errors import ConfigError, StorageError
+from vire_edge.errors import StorageError
 from vire_edge.training import plots
 from vire_edge.training.comparison import Comparison
 from vire_edge.training.confusion import confusion_csv
@@ -16,24 +16,16 @@ from vire_edge.training.report.tables import names
 HTML, MARKDOWN = (".html", ".htm"), (".md", ".markdown")
 
 
-def check_report(path: Path) -> None:
-    """Make sure that a report can be of the kind that its name says, before anything is measured.
-
-    Raises:
-        ConfigError: it is neither HTML nor Markdown.
-    """
-    if path.suffix.lower() not in (*HTML, *MARKDOWN):
-        raise ConfigError(f"--report {path} must end in .html or .md, got {path.suffix or 'no ending'}")
-
-
 def write_report(document: Document, path: Path) -> None:
     """Write a report; of Markdown, its pictures go into a folder beside it.
 
+    Args:
+        document: the report.
+        path: its ending, one of `HTML` or `MARKDOWN`, says what it shall be.
+
     Raises:
-        ConfigError: it is neither HTML nor Markdown.
         StorageError: it cannot be written.
     """
-    check_report(path)
     if path.suffix.lower() in HTML:
         _write(path, as_html(document).encode())
         return
