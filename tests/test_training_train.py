@@ -113,6 +113,7 @@ def test_a_run_leaves_history_models_figures_and_versions(result: RunResult) -> 
     names = {path.name for path in result.run.iterdir()}
     assert names >= {"settings.json", "data.json", "environment.json", "metrics.json", "history.json", "history.csv"}
     assert names >= {"checkpoint.npz", "model.keras", "model.onnx"}
+    assert names >= {"confusion.csv", "confusion.png", "history.png"}
     assert not [name for name in names if "half" in name]
     rows = json.loads((result.run / "history.json").read_text())
     assert [row["epoch"] for row in rows] == [1, 2, 3]
@@ -163,6 +164,7 @@ def test_ctrl_c_leaves_a_usable_run_that_can_be_resumed(data: Path, tmp_path: Pa
     stopped = train(settings, on_event=interrupt)
     assert (stopped.interrupted, stopped.epochs) == (True, 1)
     assert run_file(stopped.run / "model.onnx", patterns(2, 1)[0]).shape == (7, 7)
+    assert {"confusion.csv", "confusion.png", "history.png"} <= {path.name for path in stopped.run.iterdir()}
     finished = train(stored_settings(settings.run), on_event=lambda _: None, resume=True)
     assert (finished.interrupted, finished.epochs) == (False, 2)
 
