@@ -157,10 +157,21 @@ def _provenance(comparison: Comparison, command: str) -> list[Block]:
     versions += [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
     lines = [command]
     for name, evaluation in zip(tables.names(comparison), comparison.evaluations, strict=True):
-        lines.append(f"# {name}: {evaluation.reading.command or 'how it was trained is not known'}")
+        lines.append(
+            f"# {name}: {evaluation.reading.command or 'how it was trained is not known'}{_trained_with(evaluation)}"
+        )
     return [
         Heading("Where it comes from"),
         Paragraph(f"SHA-256 of the data, all splits: {comparison.dataset_digest}."),
         Code("\n".join(lines)),
         Paragraph(f"Measured with {', '.join(versions)}."),
     ]
+
+
+def _trained_with(evaluation: Evaluation) -> str:
+    """The versions that a run was trained with, where there is a run."""
+    run = evaluation.reading.run
+    if run is None or not RunDirectory(run).environment.exists():
+        return ""
+    versions = RunDirectory(run).read_json(RunDirectory(run).environment)
+    return f" ({', '.join(f'{name} {version}' for name, version in versions.items())})"

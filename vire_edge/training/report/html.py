@@ -29,9 +29,9 @@ th:first-child{text-align:left}
 figure{margin:1rem 0 1.75rem}
 img{display:block;max-width:100%;height:auto}
 figcaption{color:var(--faint);font-size:.92rem;max-width:46rem;margin-top:.35rem}
-pre{overflow-x:auto;margin:.5rem 0 1rem;padding:.75rem 1rem;background:var(--shade);
+pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:.5rem 0 1rem;padding:.75rem 1rem;background:var(--shade);
 border:1px solid var(--line);border-radius:6px;font-size:.88rem;line-height:1.5}
-@media print{.scroll,pre{overflow:visible}pre{white-space:pre-wrap}figure,table{break-inside:avoid}}
+@media print{.scroll{overflow:visible}figure,table{break-inside:avoid}}
 """.strip()
 
 
@@ -58,7 +58,7 @@ def _block(block: Block) -> str:
         case Paragraph(text):
             return f"<p>{escape(text)}</p>"
         case Code(text):
-            return f'<pre tabindex="0"><code>{escape(text)}</code></pre>'
+            return f"<pre><code>{escape(text)}</code></pre>"
         case Table():
             return _table(block)
         case Picture(_, svg, alt, caption):
