@@ -9,7 +9,8 @@ from fer2013_samples import FER_PLUS, fer_plus_csv, patterns, real_fer2013
 from vire_edge.domain import EMOTIONS
 from vire_edge.errors import DatasetError
 from vire_edge.training.dataset import Faces, Split
-from vire_edge.training.fer_plus import read_votes, with_votes
+from vire_edge.training.fer_plus import annotate, read_votes, with_votes
+from vire_edge.training.targets import VotesAs
 
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
 
@@ -107,3 +108,40 @@ def test_fer_plus_fits_fer2013_row_by_row() -> None:
     # By chance a fifth would agree; rows that are off by one, too.
     assert 0.6 < (seen.argmax(axis=1) == training.labels).mean() < 0.75
     assert votes.faceless.sum() == 151
+
+
+def test_soft_votes_are_those_for_the_seven_classes_alone(tmp_path: Path) -> None:
+    path = table(
+        tmp_path,
+        "Training,a.png,2,0,0,3,0,0,0,5,0,0",  # half of the votes are for the seven
+        "Training,b.png,0,0,0,4,0,0,0,6,0,0",  # fewer: nothing can be learnt from it
+        "Training,c.png,0,0,0,4,0,0,0,0,0,6",
+    )
+    taken = annotate(faces(4, 4, 4), read_votes(path, Split.TRAINING), VotesAs.SOFT)
+    assert taken.faces.votes is not None
+    np.testing.assert_allclose(taken.faces.votes, [[0, 0, 0, 0, 0.6, 0, 0.4]], atol=1e-6)
+    assert taken.faces.labels.tolist() == [4]
+    assert (taken.faceless, taken.undecided) == (1, 1)
+
+
+def test_majority_replaces_the_label_where_more_than_half_agree(tmp_path: Path) -> None:
+    path = table(
+        tmp_path,
+        "Training,a.png,6,0,0,4,0,0,0,0,0,0",
+        "Training,b.png,5,0,0,5,0,0,0,0,0,0",
+        "Training,c.png,0,0,0,1,0,0,0,9,0,0",
+        "Training,d.png,0,0,0,0,0,8,0,0,2,0",
+        "Training,,0,0,0,0,0,0,0,0,0,10",
+    )
+    taken = annotate(faces(4, 4, 4, 4, 4), read_votes(path, Split.TRAINING), VotesAs.MAJORITY)
+    assert taken.faces.labels.tolist() == [6, 1]
+    assert taken.faces.votes is None
+    assert (taken.faceless, taken.undecided) == (1, 2)
+
+
+def test_mixed_votes_keep_every_face_that_is_one(tmp_path: Path) -> None:
+    path = table(tmp_path, "Training,a.png,0,0,0,1,0,0,0,9,0,0", "Training,,0,0,0,0,0,0,0,0,0,10")
+    taken = annotate(faces(4, 4), read_votes(path, Split.TRAINING), VotesAs.MIXED)
+    assert taken.faces.labels.tolist() == [4]
+    assert taken.faces.votes is not None
+    assert (taken.faceless, taken.undecided) == (1, 0)

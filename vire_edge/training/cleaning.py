@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vire_edge.domain import EMOTIONS
 from vire_edge.errors import DatasetError
+from vire_edge.preprocess import FACE_SIZE
 from vire_edge.training.dataset import Faces
 
 
@@ -107,7 +108,7 @@ def hold_out(faces: Faces, share: float, *, seed: int) -> tuple[Faces, Faces]:
 
 
 def _blank(faces: Faces) -> NDArray[np.bool_]:
-    flat = faces.images.reshape(len(faces), -1)
+    flat = faces.images.reshape(len(faces), FACE_SIZE**2)
     return np.asarray(flat.max(axis=1) == flat.min(axis=1))
 
 

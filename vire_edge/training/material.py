@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -60,13 +59,13 @@ def gather(settings: TrainSettings, *, on_row: Callable[[int], None] = lambda _:
     own = None if settings.faces is None else load(settings.faces, own=True, on_row=on_row)
     if settings.data is not None:
         return _fer2013(load(settings.data, on_row=on_row), own, settings)
-    if own is None or settings.faces is None:
+    if own is None:
         raise TrainingError(
             "there is nothing to learn from; name FER2013's file with --data, or your faces with --faces"
         )
     if settings.fer_plus is not None:
         raise TrainingError("FER+ votes on FER2013; name its file with --data, or leave out --fer-plus")
-    return _own_alone(own, settings.faces, settings)
+    return _own_alone(own, settings)
 
 
 def _fer2013(dataset: Dataset, own: Dataset | None, settings: TrainSettings) -> Material:
@@ -80,8 +79,8 @@ def _fer2013(dataset: Dataset, own: Dataset | None, settings: TrainSettings) -> 
         cleaned = cleaning.without_leaks(cleaned, evaluation)
     learn, held_out = cleaning.hold_out(cleaned, recipe.held_out, seed=settings.seed)
     aside, of_own = None, None
-    if own is not None and settings.faces is not None:
-        mine, aside = _set_aside(own, SET_ASIDE, settings, at_least=2)
+    if own is not None:
+        mine, aside = _set_aside(own, SET_ASIDE, settings, left=1)
         mine = cleaning.without_leaks(mine, evaluation)
         learn = learn.followed_by(mine.repeated(settings.faces_repeats))
         of_own = OwnFaces(
@@ -108,13 +107,11 @@ def _fer2013(dataset: Dataset, own: Dataset | None, settings: TrainSettings) -> 
     return Material(learn, held_out, evaluation, training, aside, ready)
 
 
-def _own_alone(own: Dataset, path: Path, settings: TrainSettings) -> Material:
-    has_test = Split.PUBLIC_TEST in own.splits
-    mine, evaluation = _set_aside(own, EVALUATED, settings, at_least=2 if has_test else 3)
+def _own_alone(own: Dataset, settings: TrainSettings) -> Material:
+    mine, evaluation = _set_aside(own, EVALUATED, settings, left=2)
     learn, held_out = cleaning.hold_out(mine, settings.effective_recipe.held_out, seed=settings.seed)
-    findings = cleaning.inspect(own[Split.TRAINING], own.splits.get(Split.PUBLIC_TEST, mine.take(np.array([], int))))
-    if not len(learn):
-        raise DatasetError(f"{path} holds too few faces to learn from; add some")
+    training = own[Split.TRAINING]
+    findings = cleaning.inspect(training, own.splits.get(Split.PUBLIC_TEST, _none_of(training)))
     ready = DataReady(
         dataset_digest=own.digest(),
         split_digest=learn.digest(),
@@ -124,9 +121,9 @@ def _own_alone(own: Dataset, path: Path, settings: TrainSettings) -> Material:
         held_out=len(held_out),
         evaluated=len(evaluation),
         evaluated_on="own faces",
-        own=OwnFaces(own.digest(), findings, len(learn), 1, len(evaluation), has_test),
+        own=OwnFaces(own.digest(), findings, len(learn), 1, len(evaluation), Split.PUBLIC_TEST in own.splits),
     )
-    return Material(learn, held_out, evaluation, own[Split.TRAINING], None, ready)
+    return Material(learn, held_out, evaluation, training, None, ready)
 
 
 def _annotated(dataset: Dataset, settings: TrainSettings, recipe: Recipe) -> Annotated:
@@ -147,18 +144,25 @@ def _annotated(dataset: Dataset, settings: TrainSettings, recipe: Recipe) -> Ann
     return annotate(training, read_votes(settings.fer_plus, Split.TRAINING), settings.fer_plus_as)
 
 
-def _set_aside(own: Dataset, share: float, settings: TrainSettings, *, at_least: int) -> tuple[Faces, Faces]:
-    """Own faces to learn from, and those to measure on: `test`, or else a stratified share; no picture in both."""
+def _set_aside(own: Dataset, share: float, settings: TrainSettings, *, left: int) -> tuple[Faces, Faces]:
+    """Own faces to learn from, at least `left` of each class, and those to measure on; no picture is in both.
+
+    The latter are the `test` folder, or else a stratified share.
+    """
     training, clean = own[Split.TRAINING], settings.effective_recipe.clean
     if Split.PUBLIC_TEST in own.splits:
-        aside = own[Split.PUBLIC_TEST]
-        mine = cleaning.clean(training, aside) if clean else cleaning.without_leaks(training, aside)
-        _check_enough(mine, at_least - 1, settings)
-        return mine, aside
-    training = cleaning.clean(training, training.take(np.array([], int))) if clean else training
-    _check_enough(training, at_least, settings)
-    mine, aside = cleaning.hold_out(training, share, seed=settings.seed)
-    return cleaning.without_leaks(mine, aside), aside
+        mine, aside = training, own[Split.PUBLIC_TEST]
+    else:
+        training = cleaning.clean(training, _none_of(training)) if clean else training
+        _check_enough(training, left + 1, settings)
+        mine, aside = cleaning.hold_out(training, share, seed=settings.seed)
+    mine = cleaning.clean(mine, aside) if clean else cleaning.without_leaks(mine, aside)
+    _check_enough(mine, left, settings)
+    return mine, aside
+
+
+def _none_of(faces: Faces) -> Faces:
+    return faces.take(np.array([], np.int64))
 
 
 def _check_enough(faces: Faces, at_least: int, settings: TrainSettings) -> None:
