@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
+import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -99,11 +101,42 @@ def export(model: KerasModel, path: Path, *, temperature: float, provenance: Pro
             f"the exported graph differs from the Keras model by {difference:.1e}, more than {PARITY}; "
             "another version of keras or tf2onnx may export it right"
         )
+    write_model(path, content)
+
+
+def prepare_place(path: Path) -> None:
+    """Make the folder of a file that is written later, so that what cannot be written is known before the work.
+
+    Raises:
+        StorageError: the folder cannot be made or written.
+    """
+    problem = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
     except OSError as error:
-        raise StorageError(f"{path} cannot be written ({error.strerror})") from error
+        problem = error.strerror
+    else:
+        if path.is_dir():
+            problem = os.strerror(errno.EISDIR)
+        elif not os.access(path.parent, os.W_OK):
+            problem = os.strerror(errno.EACCES)
+    if problem:
+        raise StorageError(f"{path} cannot be written ({problem}); name another file")
+
+
+def write_model(path: Path, content: bytes) -> None:
+    """Write a model file in one step, its folder made where there is none.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    prepare_place(path)
+    half = path.with_name(path.name + ".half")
+    try:
+        half.write_bytes(content)
+        half.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written ({error.strerror}); name another file") from error
 
 
 Reader = Callable[[NDArray[np.uint8]], NDArray[np.float32]]

@@ -98,7 +98,7 @@ def write_results(found: list[Found], folder: Path, *, data: str) -> list[Path]:
     rows = [row for study in found for row in study.rows()]
     texts = {
         "best.json": json.dumps({study.study: _as_dict(study, data) for study in found}, indent=2) + "\n",
-        "best.csv": _csv([*COLUMNS[:2], "values", *COLUMNS[3:], *rows]),
+        "best.csv": _csv([list(COLUMNS), *rows]),
         "best.md": _markdown([list(COLUMNS), *rows]) + f"\n\n{NOTE}\n",
         "trials.csv": _csv([_TRIAL_COLUMNS, *[row for study in found for row in _trial_rows(study)]]),
     }
