@@ -18,6 +18,7 @@ from vire_edge.training.dataset import Faces
 from vire_edge.training.evaluate import Metrics, fit_temperature, measure, temper
 from vire_edge.training.export import Provenance, export
 from vire_edge.training.material import Material
+from vire_edge.training.reading import load_network
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import TrainSettings, stored_settings
 
@@ -74,10 +75,20 @@ def finish(run: RunDirectory, settings: TrainSettings, material: Material, *, ep
     metrics |= {key: figures.as_dict() for key, figures in zip(keys, pair, strict=True)}
     if material.own is not None:
         metrics[OWN_SPLITS[0]] = measure_on(network, temperature, material.own).as_dict()
+    if settings.start_from is not None:
+        metrics["before"] = _before(settings.start_from, material, keys[0])
     run.write_json(run.metrics, metrics)
     _export(run, settings, network, metrics, run.onnx_model)
     leave_plots(run, metrics)
     return metrics
+
+
+def _before(start: Path, material: Material, key: str) -> dict[str, Any]:
+    """What the network that a run went on from had read: accuracy and macro-F1 by the key of the same faces."""
+    network = load_network(start)
+    faces = {key: material.evaluation} | ({} if material.own is None else {OWN_SPLITS[0]: material.own})
+    figures = {name: measure_on(network, 1.0, chosen) for name, chosen in faces.items()}
+    return {name: {"accuracy": value.accuracy, "macro_f1": value.macro_f1} for name, value in figures.items()}
 
 
 def leave_plots(run: RunDirectory, metrics: dict[str, Any]) -> None:

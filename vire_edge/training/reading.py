@@ -120,6 +120,23 @@ def load_network(path: Path) -> KerasModel:
     return network
 
 
+def weights_of(path: Path, architecture: str) -> list[NDArray[Any]]:
+    """The weights of a Keras file, to go on from.
+
+    Raises:
+        ModelError: it is missing or damaged, or holds another architecture.
+        DependencyError: Keras is not installed.
+    """
+    network = load_network(path)
+    if network.name != architecture:
+        raise ModelError(
+            f'{path} holds a network "{network.name}", not "{architecture}"; '
+            f"give another file, or --arch {network.name}"
+        )
+    weights: list[NDArray[Any]] = network.get_weights()
+    return weights
+
+
 def _model_of(run: RunDirectory) -> Path:
     stored_settings(run.path)
     for file in (run.onnx_model, run.keras_model):

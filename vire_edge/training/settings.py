@@ -17,7 +17,7 @@ OVERRIDES = ("epochs", "batch_size", "learning_rate", "patience", "class_weight_
 """What the command line may change about a preset's recipe."""
 FACES_REPEATS = 10
 """Makes 200 own faces one in fifteen among FER2013's; once each, they would be one in 150."""
-_PATHS = ("data", "fer_plus", "faces")
+_PATHS = ("data", "fer_plus", "faces", "start_from")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,8 @@ class TrainSettings:
     precision: Precision = Precision.FLOAT32
     teachers: tuple[Path, ...] = ()
     """Model files to imitate, as far as the recipe says."""
+    start_from: Path | None = None
+    """A trained network of the same architecture, a Keras file, whose weights the first epoch begins with."""
 
     @property
     def effective_recipe(self) -> Recipe:
@@ -65,6 +67,7 @@ class TrainSettings:
         base, used = recipe_for(self.preset, self.architecture), self.effective_recipe
         words = ["vire-edge train", *self._data_options]
         words += [f"--teacher {teacher.name}" for teacher in self.teachers]
+        words += [] if self.start_from is None else [f"--start-from {self.start_from.name}"]
         words += [f"--arch {self.architecture}"]
         words += [f"--preset {self.preset}", f"--seed {self.seed}"]
         words += [

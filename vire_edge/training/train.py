@@ -18,6 +18,7 @@ from vire_edge.training.finish import finish
 from vire_edge.training.fitting import Fitting, compile_for
 from vire_edge.training.material import gather
 from vire_edge.training.progress import DataReady, OnEvent, Reading
+from vire_edge.training.reading import weights_of
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import TrainSettings
 from vire_edge.training.teachers import ensemble
@@ -51,7 +52,7 @@ def train(settings: TrainSettings, *, on_event: OnEvent, resume: bool = False) -
         DatasetError: the data is missing or broken.
         TrainingError: a setting is unknown, the directory is taken, or the run to resume had other data.
         StorageError: the directory or the cache cannot be written.
-        ModelError: a teacher is missing or no model of the contract.
+        ModelError: a teacher, or the network to start from, is missing or another one than is wanted.
         DependencyError: the extra `train` is not installed.
     """
     recipe = settings.effective_recipe
@@ -68,6 +69,8 @@ def train(settings: TrainSettings, *, on_event: OnEvent, resume: bool = False) -
     batches = Batches(learn, recipe, seed=settings.seed, teacher=teacher)
     keras.utils.set_random_seed(settings.seed)
     model = build(settings.architecture, Plan(recipe.initializer, recipe.dropout), settings.precision)
+    if settings.start_from is not None:
+        model.set_weights(weights_of(settings.start_from, settings.architecture))
     compile_for(model, recipe, steps_per_epoch=len(batches))
     fitting = Fitting(model, batches, held_out=held_out, recipe=recipe, seed=settings.seed, run=run, on_event=on_event)
     if resume and run.checkpoint.exists():

@@ -47,7 +47,8 @@ def train(
     preset: Annotated[
         str,
         typer.Option(
-            help="The recipe: default, best (hours), paper-1 or paper-2 (published, without and with augmentation)."
+            help="The recipe: default, best (hours), paper-1 or paper-2 (published, without and with augmentation), "
+            "fine-tune (minutes, from a trained network)."
         ),
     ] = "default",
     fer_plus: Annotated[
@@ -86,6 +87,10 @@ def train(
         list[Path] | None,
         typer.Option(help="A model file to imitate where the recipe distils; several answer with their mean."),
     ] = None,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(help="A trained network of the same architecture, such as models/vire.keras, to go on from."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run after its last epoch.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="Name the networks and recipes, and stop.")] = False,
 ) -> None:
@@ -117,6 +122,8 @@ def train(
     else:
         _check_names(arch, preset)
         _check_data(chosen)
+        if preset == "fine-tune" and start_from is None:
+            raise typer.BadParameter("fine-tune needs the network to go on from", param_hint="--start-from")
         folder = run or Path("runs") / f"{arch}-{preset}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
         settings = TrainSettings(
             **{"data": None} | chosen,
@@ -126,6 +133,7 @@ def train(
             seed=seed,
             drop_leaks=drop_leaks,
             teachers=tuple(teacher or ()),
+            start_from=start_from,
         )
         values = (epochs, batch_size, learning_rate, patience, class_weight_power, focal_gamma)
         given = dict(zip(OVERRIDES, values, strict=True))
@@ -189,6 +197,8 @@ def _train(settings: TrainSettings, *, resume: bool) -> None:
     own = result.metrics.get("own_faces")
     if own is not None and own is not whole:
         console.print(f"own faces set aside: accuracy {own['accuracy']:.4f} of {own['images']}")
+    for key, figures in result.metrics.get("before", {}).items():
+        console.print(f"before, {key.replace('_', ' ')}: accuracy {figures['accuracy']:.4f}")
     console.print(f"model, figures and history: {result.run}")
     if result.interrupted:
         console.print(f"stopped early; go on with: vire-edge train --run {result.run} --resume")
