@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vire_edge.training.evaluate import calibration_error, fit_temperature, measure, temper
+from vire_edge.training.evaluate import calibration_error, fit_temperature, measure, reliability, temper
 
 
 def certain(read: list[int], confidence: float = 1.0) -> NDArray[np.float64]:
@@ -55,3 +55,20 @@ def test_every_share_stays_inside_0_and_1(rows: list[tuple[int, int, float]]) ->
     assert all(0 <= share <= 1 for share in shares)
     assert np.isfinite(metrics.loss)
     assert sum(map(sum, metrics.confusion)) == len(rows)
+
+
+def test_reliability_tells_of_every_image_once() -> None:
+    rng = np.random.default_rng(4)
+    probabilities, labels = rng.dirichlet(np.ones(7), 500), rng.integers(0, 7, 500)
+    bins = reliability(probabilities, labels)
+    assert sum(place.images for place in bins) == 500
+    assert all(0 <= place.accuracy <= 1 for place in bins)
+    confidences = [place.confidence for place in bins]
+    assert confidences == sorted(confidences)
+    gap = sum(place.images * abs(place.confidence - place.accuracy) for place in bins) / 500
+    assert calibration_error(probabilities, labels) == pytest.approx(gap)
+
+
+def test_no_images_have_figures_of_nothing() -> None:
+    metrics = measure(np.zeros((0, 7)), np.zeros(0, np.int64))
+    assert (metrics.images, metrics.accuracy, metrics.macro_f1, metrics.loss, metrics.calibration_error) == (0,) * 5
