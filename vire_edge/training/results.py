@@ -29,28 +29,31 @@ VERSION = 1
 """Of the JSON files."""
 DROPPED = ("confusion",)
 """Figures that are left out of a result: bulk, and in the run's own CSV."""
+NEEDED = ("architecture", "preset", "seed", "label", "command", "milliseconds", *SPLITS)
+"""Without these it is no result."""
 TIMED_FACES = 50
 
 Result = dict[str, Any]
 """One JSON file's content, as `summarize` makes it."""
 
 
-def summarize(path: Path) -> Result:
+def summarize(path: Path, label: str = "") -> Result:
     """Tell of a finished run what is worth keeping: settings, figures with intervals, cost, history.
 
     Args:
         path: the run directory. It is only read.
+        label: what is special about it, in a word, where other runs have its network, preset and seed.
 
     Raises:
-        TrainingError: the directory holds no finished run.
+        TrainingError: the directory holds no finished run, or one that was not measured on PublicTest.
         DependencyError: onnx is not installed.
     """
     run, settings = RunDirectory(path), stored_settings(path)
     if not run.metrics.exists() or not run.onnx_model.exists():
         raise TrainingError(f"{path} is not finished; finish it with: vire-edge train --run {path} --resume")
     metrics, data = run.read_json(run.metrics), run.read_json(run.data)
-    if not metrics[SPLITS[1]]["images"]:
-        raise TrainingError(f"{path} was measured on repeats of training images alone; take other images to measure on")
+    if not metrics.get(SPLITS[1], {}).get("images"):
+        raise TrainingError(f"{path} has no figures on new images of PublicTest; only such runs can stand side by side")
     history = run.read_history()
     costs = cost(run.onnx_model.read_bytes())
     return {
@@ -58,6 +61,7 @@ def summarize(path: Path) -> Result:
         "architecture": settings.architecture,
         "preset": settings.preset,
         "seed": settings.seed,
+        "label": label,
         "command": settings.command,
         "epochs": len(history),
         "kept_epoch": metrics["epoch"],
@@ -76,29 +80,25 @@ def summarize(path: Path) -> Result:
 
 
 def file_name(result: Result) -> str:
-    """`cnn-default.json`; other seeds than 1 are told apart."""
+    """`cnn-default.json`; other seeds than 1, and labels, are told apart."""
     seed = "" if result["seed"] == 1 else f"-seed{result['seed']}"
-    return f"{result['architecture']}-{result['preset']}{seed}.json"
+    label = f"-{result['label']}" if result["label"] else ""
+    return f"{result['architecture']}-{result['preset']}{seed}{label}.json"
 
 
-def write_result(result: Result, folder: Path) -> Path:
-    """Write one result into the folder of results, in place of an earlier one of its name.
-
-    Returns:
-        The file.
+def write_result(result: Result, path: Path) -> None:
+    """Write one result, in place of an earlier one.
 
     Raises:
         StorageError: it cannot be written.
     """
-    path = folder / file_name(result)
     # A line for each thing, so that a change shows as one.
     lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in result.items())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
     except OSError as error:
         raise StorageError(f"{path} cannot be written ({error.strerror})") from error
-    return path
 
 
 def read_results(folder: Path) -> list[Result]:
@@ -119,6 +119,7 @@ def read_results(folder: Path) -> list[Result]:
             presets.index(result["preset"]) if result["preset"] in presets else len(presets),
             result["preset"],
             result["seed"],
+            result["label"],
         ),
     )
 
@@ -127,9 +128,11 @@ def _read(path: Path) -> Result:
     try:
         result: Result = json.loads(path.read_text(encoding="utf-8"))
         version = result["version"]
+        for key in NEEDED if version == VERSION else ():
+            result[key]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(
-            f"{path} is no result ({error}); make it again with: vire-edge results --add RUN"
+            f"{path} is no result ({error!r}); make it again with: vire-edge results --add RUN"
         ) from error
     if version != VERSION:
         raise TrainingError(

@@ -76,7 +76,8 @@ def _table(head: tuple[str, ...], results: list[Result], cells: Callable[[Result
 
 def _key(result: Result) -> tuple[str, str]:
     seed = "" if result["seed"] == 1 else f", seed {result['seed']}"
-    return result["architecture"], result["preset"] + seed
+    label = f", {result['label']}" if result["label"] else ""
+    return result["architecture"], result["preset"] + seed + label
 
 
 def _accuracy(result: Result) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,9 @@ def results(
     add: Annotated[
         list[Path] | None, typer.Option(help="The directory of a finished run to take in; may be repeated.")
     ] = None,
+    label: Annotated[
+        str, typer.Option(help="What is special about them, in a word, where others have their network, preset, seed.")
+    ] = "",
     folder: Annotated[Path, typer.Option(help="Where the results are kept, one JSON file for each.")] = Path(
         "models/results"
     ),
@@ -24,11 +28,18 @@ def results(
 
     The page is made of the JSON files alone; without --add it is only written anew.
     """
-    from vire_edge.training.results import read_results, summarize, write_result
+    from vire_edge.training.results import file_name, read_results, summarize, write_result
     from vire_edge.training.results_page import results_page
 
-    for result in [summarize(run) for run in add or []]:
-        print(f"{write_result(result, folder)}: written")
+    if not re.fullmatch(r"[\w.+-]*", label):
+        raise typer.BadParameter(
+            f'"{label}" must be one word of letters, digits, ".", "+" and "-"', param_hint="--label"
+        )
+    for result in [summarize(run, label) for run in add or []]:
+        path = folder / file_name(result)
+        done = "replaced" if path.exists() else "written"
+        write_result(result, path)
+        print(f"{path}: {done}")
     found = read_results(folder)
     try:
         out.write_text(results_page(found), encoding="utf-8")

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from fer2013_samples import tiny_csv
+from run_samples import finished_run
+from typer.testing import CliRunner, Result
+
+from vire_edge.cli import app
+from vire_edge.errors import TrainingError
+from vire_edge.training.published import PUBLISHED, published_for
+from vire_edge.training.results import read_results, summarize
+from vire_edge.training.results_page import results_page
+
+MODELS = Path(__file__).resolve().parents[1] / "models"
+
+
+def results(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["results", *map(str, arguments)])
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return finished_run(tmp_path / "run", tiny_csv(tmp_path))
+
+
+def test_committed_page_is_the_one_that_its_results_give() -> None:
+    assert (MODELS / "RESULTS.md").read_text() == results_page(read_results(MODELS / "results"))
+
+
+def test_committed_results_name_no_folder_of_whoever_trained() -> None:
+    for path in (MODELS / "results").glob("*.json"):
+        assert not re.search(r"[\s\"](/|~/|[A-Z]:\\)\w", path.read_text()), path.name
+
+
+def test_a_run_is_taken_in_and_stands_on_the_page(run: Path, tmp_path: Path) -> None:
+    folder, page = tmp_path / "results", tmp_path / "RESULTS.md"
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    other = finished_run(tmp_path / "other", tmp_path / "fer2013.csv", seed=2)
+    told = results("--add", run, "--add", other, "--folder", folder, "--out", page)
+    assert told.exit_code == 0, told.output
+    assert {path.name for path in folder.iterdir()} == {"cnn-default.json", "cnn-default-seed2.json"}
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before, "a run is only read"
+
+    stored = json.loads((folder / "cnn-default.json").read_text())
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert stored["public_test"]["accuracy"] == pytest.approx(metrics["public_test"]["accuracy"], rel=1e-5)
+    assert "confusion" not in stored["public_test"]
+    assert (stored["parameters"], stored["multiply_adds"]) == (846_855, 9_565_760)
+    assert stored["milliseconds"] > 0
+    assert stored["history"]["epoch"] == [1, 2, 3]
+    assert stored["history"]["learning_rate"][0] == 0.000141235
+    assert stored["recipe"]["epochs"] == 90
+    assert str(tmp_path) not in (folder / "cnn-default.json").read_text()
+
+    text = page.read_text()
+    share = f"{100 * metrics['public_test']['accuracy']:.1f} %"
+    assert f"| cnn | default | 3 | {share}" in text
+    assert "| cnn | default, seed 2 | 3 |" in text
+    assert "60.1 % (II, 150 epochs)" in text
+    assert "7,178 images" in text
+    assert "    vire-edge train --data fer2013.csv --arch cnn --preset default --seed 2" in text
+
+
+def test_a_run_taken_in_again_replaces_its_result(run: Path, tmp_path: Path) -> None:
+    folder, page = tmp_path / "results", tmp_path / "RESULTS.md"
+    results("--add", run, "--folder", folder, "--out", page)
+    metrics = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_text(json.dumps(metrics | {"epoch": 1}))
+    results("--add", run, "--folder", folder, "--out", page)
+    assert [result["kept_epoch"] for result in read_results(folder)] == [1]
+
+
+def test_runs_of_one_network_preset_and_seed_are_told_apart_by_a_label(run: Path, tmp_path: Path) -> None:
+    where = ("--folder", tmp_path / "results", "--out", tmp_path / "RESULTS.md")
+    results("--add", run, *where)
+    told = results("--add", run, "--label", "distilled", *where)
+    assert "cnn-default-distilled.json: written" in told.output.replace("\n", "")
+    assert "| cnn | default, distilled | 3 |" in (tmp_path / "RESULTS.md").read_text()
+    assert "cnn-default.json: replaced" in results("--add", run, *where).output.replace("\n", "")
+    assert results("--add", run, "--label", "a/b", *where).exit_code == 2
+
+
+def test_run_on_own_faces_alone_cannot_stand_beside_the_others(run: Path) -> None:
+    metrics = json.loads((run / "metrics.json").read_text())
+    own = {key.replace("public_test", "own_faces"): value for key, value in metrics.items()}
+    (run / "metrics.json").write_text(json.dumps(own))
+    with pytest.raises(TrainingError, match="has no figures on new images of PublicTest"):
+        summarize(run)
+
+
+def test_page_is_made_again_without_any_run(run: Path, tmp_path: Path) -> None:
+    folder, page = tmp_path / "results", tmp_path / "RESULTS.md"
+    results("--add", run, "--folder", folder, "--out", page)
+    first = page.read_text()
+    page.unlink()
+    assert results("--folder", folder, "--out", page).exit_code == 0
+    assert page.read_text() == first
+
+
+@pytest.mark.parametrize("missing", ["metrics.json", "model.onnx"])
+def test_unfinished_run_is_not_taken_in(run: Path, missing: str) -> None:
+    (run / missing).unlink()
+    with pytest.raises(TrainingError, match=r"is not finished; .*--resume"):
+        summarize(run)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "holds no results; .*--add RUN"),
+        ("{", r"cnn\.json is no result"),
+        ("[]", r"cnn\.json is no result"),
+        ('{"version": 1}', r"cnn\.json is no result \(KeyError\('architecture'\)"),
+        ('{"version": 99}', "has version 99, not 1"),
+    ],
+)
+def test_folder_without_good_results_is_answered_with_the_remedy(
+    tmp_path: Path, content: str | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / "cnn.json").write_text(content)
+    with pytest.raises(TrainingError, match=message):
+        read_results(tmp_path)
+
+
+def test_a_run_stands_beside_its_own_published_scenario() -> None:
+    found = [published_for("cnn", preset) for preset in ("paper-1", "paper-2", "default")]
+    assert [line and line.validation_accuracy for line in found] == [0.5297, 0.6013, 0.6013]
+    assert published_for("vire", "best") is None
+    assert len(PUBLISHED) == 7
