@@ -102,6 +102,7 @@ def _fer2013(dataset: Dataset, own: Dataset | None, settings: TrainSettings) -> 
         faceless=annotated.faceless,
         undecided=annotated.undecided,
         with_votes=learn.votes is not None,
+        fer_plus_as=None if settings.fer_plus is None else settings.fer_plus_as,
         own=of_own,
     )
     return Material(learn, held_out, evaluation, training, aside, ready)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from vire_edge.training.cleaning import Findings
 from vire_edge.training.rundir import EpochRecord
+from vire_edge.training.targets import VotesAs
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class DataReady:
     """Training images left out because FER+ saw no face in them."""
     with_votes: bool = False
     """Whether the images that are learnt from carry the votes of FER+."""
+    fer_plus_as: VotesAs | None = None
     undecided: int = 0
     """Training images left out because their votes name no class clearly enough."""
     order_digest: str = ""

@@ -77,9 +77,11 @@ class Reporter:
                 f"{ready.evaluated_on} to measure on: {found.evaluation_repeats} repeats, "
                 f"{found.evaluation_blank} blank; all are measured"
             )
-        if ready.with_votes or ready.faceless or ready.undecided:
-            taken = "with the votes of FER+" if ready.with_votes else "labels by the majority of FER+"
-            print_line(f"{taken}; {ready.faceless} images left out that show no face, {ready.undecided} undecided")
+        if ready.fer_plus_as is not None:
+            print_line(
+                f"FER+ votes as {ready.fer_plus_as}: {ready.faceless} images left out that show no face, "
+                f"{ready.undecided} undecided"
+            )
         if mine is not None and not alone:
             found = mine.findings
             print_line(
