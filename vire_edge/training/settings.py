@@ -13,7 +13,7 @@ from vire_edge.training.recipes import Optimizer, Recipe, recipe_for
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.targets import VotesAs
 
-OVERRIDES = ("epochs", "batch_size", "learning_rate", "patience", "class_weight_power", "focal_gamma")
+OVERRIDES = ("epochs", "batch_size", "learning_rate", "initializer", "patience", "class_weight_power", "focal_gamma")
 """What the command line may change about a preset's recipe."""
 FACES_REPEATS = 10
 """Makes 200 own faces one in fifteen among FER2013's; once each, they would be one in 150."""

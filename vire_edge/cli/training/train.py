@@ -69,6 +69,9 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0.0, help="Instead of the recipe's.")] = None,
+    initializer: Annotated[
+        str | None, typer.Option(help="Instead of the recipe's: glorot_uniform, he_normal or lecun_normal.")
+    ] = None,
     precision: Annotated[
         Precision | None,
         typer.Option(help="What convolutions compute in while learning; bfloat16 where the hardware has it is faster."),
@@ -120,7 +123,7 @@ def train(
             )
         settings = replace(stored_settings(run), **chosen)
     else:
-        _check_names(arch, preset)
+        _check_names(arch, preset, initializer)
         _check_data(chosen)
         if preset == "fine-tune" and start_from is None:
             raise typer.BadParameter("fine-tune needs the network to go on from", param_hint="--start-from")
@@ -135,17 +138,20 @@ def train(
             teachers=tuple(teacher or ()),
             start_from=start_from,
         )
-        values = (epochs, batch_size, learning_rate, patience, class_weight_power, focal_gamma)
+        values = (epochs, batch_size, learning_rate, initializer, patience, class_weight_power, focal_gamma)
         given = dict(zip(OVERRIDES, values, strict=True))
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         settings = replace(settings, recipe=replace(settings.effective_recipe, **changes))
     _train(settings, resume=resume)
 
 
-def _check_names(arch: str, preset: str) -> None:
+def _check_names(arch: str, preset: str, initializer: str | None) -> None:
     from vire_edge.training.architectures import ARCHITECTURES
     from vire_edge.training.recipes import PRESETS
+    from vire_edge.training.search_space import INITIALIZERS
 
+    if initializer not in (None, *INITIALIZERS):
+        raise typer.BadParameter(f'"{initializer}" is none of {", ".join(INITIALIZERS)}', param_hint="--initializer")
     if arch not in ARCHITECTURES:
         raise typer.BadParameter(f'"{arch}" is none of {", ".join(ARCHITECTURES)}', param_hint="--arch")
     if preset not in PRESETS:

@@ -50,15 +50,17 @@ def tune(
     Trials are compared on a held-out tenth of Training. Whatever stops it, Ctrl-C or a power cut: the same command goes
     on and ends with exactly the trials asked for. Machines that name the same --storage share the work.
     """
-    from vire_edge.errors import TrainingError
     from vire_edge.training.architectures import ARCHITECTURES
     from vire_edge.training.search_space import Scenario
     from vire_edge.training.tune import TuneSettings
     from vire_edge.training.tune import tune as search
 
-    if scenario not in SCENARIOS:
-        raise TrainingError(f"--scenario must be 1, 2 or all, got {scenario}")
     wanted = arch or ["cnn"]
+    for name in wanted:
+        if name not in (ALL, *ARCHITECTURES):
+            raise typer.BadParameter(f'"{name}" is none of {", ".join(ARCHITECTURES)}, all', param_hint="--arch")
+    if scenario not in SCENARIOS:
+        raise typer.BadParameter(f'"{scenario}" is none of {", ".join(SCENARIOS)}', param_hint="--scenario")
     settings = TuneSettings(
         data=data,
         run=run,
