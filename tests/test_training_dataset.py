@@ -113,6 +113,7 @@ def test_broken_row_is_named_with_line_value_and_remedy(tmp_path: Path, line: st
         (b"emotion,pixels\n1,2\n", "line 1: the column Usage is missing"),
         (b"emotion,pixels,Usage,Usage\n1,2\n", "line 1: the header must be"),
         (HEADER.encode() + b"\n", "holds no rows"),
+        (gzip.compress(b"fer2013/fer2013.csv" + bytes(500)), "holds an archive or other binary data; unpack it"),
         (b"\xff\xfe\x00 no text", "is no text file"),
         (gzip.compress(HEADER.encode() + b"\n")[:-10], "damaged or cut off"),
         (gzip.compress(f"{HEADER}\n{row(0, GRAY)}\n".encode())[:-8] + bytes(8), "damaged or cut off .CRC"),

@@ -70,6 +70,8 @@ def _rows(lines: Iterator[str], where: str) -> Iterator[Row]:
     try:
         # One variant in circulation has spaces before its column names, and another order.
         header = [name.strip() for name in next(reader, [])]
+        if any("\0" in name for name in header):  # as in fer2013.tar.gz, the form of the original download
+            raise DatasetError(f"{where} holds an archive or other binary data; unpack it and give fer2013.csv")
         missing = [name for name in COLUMNS if name not in header]
         if missing and set(header) & set(COLUMNS):
             found = printable(",".join(header), 60)
