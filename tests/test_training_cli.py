@@ -54,6 +54,16 @@ def test_evaluate_prints_figures_of_each_model(tmp_path: Path) -> None:
     assert result.output.count("label, read") == 2
 
 
+def test_data_are_checked_without_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = invoke("train", "--data", tiny_csv(tmp_path), "--check-data")
+    assert result.exit_code == 0, result.output
+    assert "84 training images: 0 repeats, 0 with conflicting labels, 0 blank, 0 also in PublicTest" in result.output
+    assert "by class: angry 12, disgust 12, fear 12, happy 12, sad 12, surprise 12, neutral 12" in result.output
+    assert "learning from 77, 7 held out, PublicTest 21" in result.output
+    assert not (tmp_path / "runs").exists()
+
+
 def test_list_names_networks_and_presets() -> None:
     result = invoke("train", "--list")
     assert "cnn" in result.output

@@ -95,6 +95,9 @@ def train(
         typer.Option(help="A trained network of the same architecture, such as models/vire.keras, to go on from."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run after its last epoch.")] = False,
+    check_data: Annotated[
+        bool, typer.Option("--check-data", help="Read and check the data, say what is in them, and stop.")
+    ] = False,
     list_: Annotated[bool, typer.Option("--list", help="Name the networks and recipes, and stop.")] = False,
 ) -> None:
     """Train a network on FER2013 and leave a run directory with the model, its figures and its history.
@@ -142,7 +145,18 @@ def train(
         given = dict(zip(OVERRIDES, values, strict=True))
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         settings = replace(settings, recipe=replace(settings.effective_recipe, **changes))
-    _train(settings, resume=resume)
+    if check_data:
+        _describe_data(settings)
+    else:
+        _train(settings, resume=resume)
+
+
+def _describe_data(settings: TrainSettings) -> None:
+    from vire_edge.training.material import gather
+    from vire_edge.training.progress import Reading
+
+    with Reporter(Console(soft_wrap=True)) as report:
+        report(gather(settings, on_row=lambda count: report(Reading(count))).ready)
 
 
 def _check_names(arch: str, preset: str, initializer: str | None) -> None:
