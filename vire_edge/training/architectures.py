@@ -170,7 +170,7 @@ def attention(keras: Any, x: Any, plan: Plan) -> Any:
         y = layers.LayerNormalization()(x)
         y = layers.MultiHeadAttention(num_heads=4, key_dim=width // 4, kernel_initializer=init)(y, y)
         x = layers.Add()([x, layers.Dropout(plan.dropout)(y)])
-        y = layers.Dense(2 * width, activation="gelu", kernel_initializer=init)(layers.LayerNormalization()(x))
+        y = layers.Dense(2 * width, activation="silu", kernel_initializer=init)(layers.LayerNormalization()(x))
         y = layers.Dense(width, kernel_initializer=init)(y)
         x = layers.Add()([x, layers.Dropout(plan.dropout)(y)])
     x = layers.LayerNormalization()(x)
