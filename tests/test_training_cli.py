@@ -56,11 +56,11 @@ def test_evaluate_prints_figures_of_each_model(tmp_path: Path) -> None:
 
 def test_data_are_checked_without_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    result = invoke("train", "--data", tiny_csv(tmp_path), "--check-data")
+    result = invoke("train", "--data", tiny_csv(tmp_path, per_class=150), "--check-data")
     assert result.exit_code == 0, result.output
-    assert "84 training images: 0 repeats, 0 with conflicting labels, 0 blank, 0 also in PublicTest" in result.output
-    assert "by class: angry 12, disgust 12, fear 12, happy 12, sad 12, surprise 12, neutral 12" in result.output
-    assert "learning from 77, 7 held out, PublicTest 21" in result.output
+    assert "1050 training images: 0 repeats, 0 with conflicting labels, 0 blank, 0 also in PublicTest" in result.output
+    assert "by class: angry 150, disgust 150, fear 150, happy 150, sad 150, surprise 150, neutral" in result.output
+    assert "learning from 987, 63 held out, PublicTest 21" in result.output
     assert not (tmp_path / "runs").exists()
 
 
