@@ -7,6 +7,7 @@ import onnx
 import pytest
 from fer2013_samples import patterns
 from numpy.typing import NDArray
+from onnxruntime import quantization
 from run_samples import REPEATS, TEMPERATURE, csv_with_repeats, finished_run
 
 from vire_edge.emotions import shipped_model_path
@@ -16,6 +17,7 @@ from vire_edge.training.backend import load_keras
 from vire_edge.training.comparison import compared
 from vire_edge.training.dataset import Dataset, Split, load
 from vire_edge.training.evaluate import temper
+from vire_edge.training.export import Provenance, export
 from vire_edge.training.graph import Cost, cost
 from vire_edge.training.reading import Reading, read_faces
 
@@ -42,7 +44,7 @@ def dataset(tmp_path: Path) -> Dataset:
 def reading(name: str, read: NDArray[np.int64], confidence: float = 0.9) -> Reading:
     probabilities = np.full((len(read), 7), (1 - confidence) / 6)
     probabilities[np.arange(len(read)), read] = confidence
-    return Reading(name, probabilities, "cnn", "none", 10, None, None, None)
+    return Reading(name, probabilities, "cnn", "none", 10, 20, None, None)
 
 
 def test_keras_network_in_a_run_is_read_with_that_runs_temperature(keras_run: Path, tmp_path: Path) -> None:
@@ -114,6 +116,27 @@ def test_time_is_taken_only_on_request() -> None:
 def test_cost_of_a_graph_is_that_of_its_keras_network() -> None:
     network = build("cnn", Plan())
     assert cost(shipped_model_path().read_bytes()) == Cost(network.count_params(), multiply_adds(network))
+
+
+def test_cost_of_an_exported_network_is_that_of_its_keras_network(tmp_path: Path) -> None:
+    # With convolutions, dense layers and products of two activations.
+    name, network = "attention", build("attention", Plan())
+    path = tmp_path / "model.onnx"
+    export(network, path, temperature=1.3, provenance=Provenance(name, "d", "s", {}, "vire-edge train"))
+    found = read_faces(path, FACES)
+    # Keras' count leaves out the weighted mean of the tokens.
+    assert found.multiply_adds == multiply_adds(network) + 36 * 128
+    # Biases that are still 0 are left out, and batch norm is folded into what it follows.
+    assert 0.97 < found.parameters / network.count_params() <= 1
+    assert (found.architecture, found.command) == (name, "vire-edge train")
+
+
+def test_cost_of_a_quantized_graph_is_that_of_the_graph(tmp_path: Path) -> None:
+    quantized = tmp_path / "int8.onnx"
+    quantization.quantize_dynamic(shipped_model_path(), quantized, weight_type=quantization.QuantType.QUInt8)
+    original, small = (cost(path.read_bytes()) for path in (shipped_model_path(), quantized))
+    assert small.multiply_adds == original.multiply_adds
+    assert small.parameters == pytest.approx(original.parameters, rel=0.01)
 
 
 def test_repeats_of_training_images_are_left_out_the_second_time(dataset: Dataset) -> None:

@@ -47,8 +47,8 @@ class Reading:
     calibration: str
     """Where the probabilities were made honest, for people."""
     parameters: int
-    multiply_adds: int | None
-    """For one face; None where they cannot be told."""
+    multiply_adds: int
+    """For one face."""
     command: str | None
     """That trained it, where the model says so."""
     run: Path | None

@@ -164,10 +164,8 @@ def p_value(value: float) -> str:
     return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
-def count(number: int | None) -> str:
+def count(number: int) -> str:
     """A number as people read it: `3,589`, `846 k`, `59.6 M`."""
-    if number is None:
-        return UNKNOWN
     if number < 10_000:
         return f"{number:,}"
     return f"{number / 1e3:.0f} k" if number < 1_000_000 else f"{number / 1e6:.2f} M"
