@@ -52,7 +52,7 @@ def compose(comparison: Comparison, *, command: str, searches: Sequence[Search] 
 
 def _overview(comparison: Comparison) -> list[Block]:
     blocks: list[Block] = [
-        Heading("Emotion models side by side", level=1),
+        Heading("Emotion models, measured", level=1),
         Paragraph(
             f"Measured on {comparison.measured_on}, {len(comparison.faces):,} faces, one view of each. In brackets "
             f"stands the 95 % bootstrap interval: what {RESAMPLES:,} resamples of the images give, the model "
