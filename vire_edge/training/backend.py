@@ -74,7 +74,7 @@ def load_matplotlib() -> Any:
 
 def environment() -> dict[str, str]:
     """Versions that a run's result depends on: name → version."""
-    names = ("keras", load_keras().backend.backend(), "numpy", "cv2", "onnx")
+    names = ("keras", load_keras().backend.backend(), "numpy", "cv2", "onnx", "matplotlib")
     return {name: str(getattr(_require(name), "__version__", "unknown")) for name in names}
 
 
