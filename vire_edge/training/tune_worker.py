@@ -114,7 +114,6 @@ class Worker:
             raise Surplus
         limit = self._job.settings.epochs_limit
         values, begun_as = suggest(trial, limit), trial.user_attrs.get("begun_as")
-        self._tell(TrialBegun(trial.number, values.options, begun_as))
 
         def on_loss(epoch: int, loss: float) -> None:
             trial.report(loss, epoch)
@@ -126,19 +125,22 @@ class Worker:
             if isinstance(event, EpochDone):
                 record = event.record
                 self._tell(TrialEpoch(trial.number, record.epoch, event.epochs, record.held_out_loss, record.seconds))
-            self._listen(trial)
+            self._listen()
 
         folder = trial_folder(self._job.folder, trial.number if begun_as is None else begun_as)
         try:
+            self._tell(TrialBegun(trial.number, values.options, begun_as))
             return run_trial(values, self._job.settings, self._faces, folder, on_event=on_event, on_loss=on_loss)
         except Hopeless as verdict:
             raise optuna.TrialPruned(str(verdict)) from verdict
+        except Stopped:
+            # Not the trial's fault: the next try of it shall not count as one.
+            trial.set_user_attr("stopped", True)
+            raise
 
-    def _listen(self, trial: Any = None) -> None:
+    def _listen(self) -> None:
         # An end of file, which is what a killed command leaves, can be "read", too.
         if self._command.poll():
-            if trial is not None:
-                trial.set_user_attr("stopped", True)
             raise Stopped
 
     def _ended(self, trial: Any) -> None:
