@@ -5,14 +5,11 @@ A function of seed, epoch and position only, so that a resumed run sees the same
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from vire_edge.domain import EMOTIONS
 from vire_edge.training.augment import augment
-from vire_edge.training.backend import load_keras
 from vire_edge.training.dataset import Faces
 from vire_edge.training.export import Reader
 from vire_edge.training.recipes import Recipe
@@ -98,17 +95,3 @@ def class_weights(labels: NDArray[np.int64], power: float) -> NDArray[np.float32
     counts = np.bincount(labels, minlength=len(EMOTIONS)).astype(np.float64)
     weights = np.maximum(counts, 1.0) ** -power
     return np.asarray(weights * (counts.sum() / (counts * weights).sum()), np.float32)
-
-
-def as_py_dataset(batches: Batches) -> Any:
-    """Wrap batches as a `keras.utils.PyDataset`, which every backend reads."""
-    keras = load_keras()
-
-    class Adapter(keras.utils.PyDataset):  # type: ignore[name-defined, misc]  # Keras ships no types
-        def __len__(self) -> int:
-            return len(batches)
-
-        def __getitem__(self, index: int) -> Batch:
-            return batches[index]
-
-    return Adapter()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vire_edge.training.backend import KerasModel, load_keras
-from vire_edge.training.batches import Batches, as_py_dataset
+from vire_edge.training.batches import Batches
 from vire_edge.training.dataset import Faces
 from vire_edge.training.evaluate import cross_entropy
 from vire_edge.training.finish import predict
@@ -125,26 +125,22 @@ class Fitting:
 
     def run_epochs(self) -> bool:
         """Train from the epoch after the history on; True when Ctrl-C ended it."""
-        if self.is_complete:
-            return False
-        hooks = load_keras().callbacks.LambdaCallback(
-            on_epoch_begin=self._begin, on_train_batch_end=self._step_done, on_epoch_end=self._end
-        )
         try:
-            self._model.fit(
-                as_py_dataset(self._batches),
-                epochs=self._recipe.epochs,
-                initial_epoch=len(self.history),
-                callbacks=[hooks],
-                shuffle=False,  # the batches shuffle themselves, by seed and epoch
-                verbose=0,
-            )
+            while not self.is_complete:
+                self._begin(len(self.history))
+                for batch in range(len(self._batches)):
+                    faces, targets, weights = self._batches[batch]
+                    # Not fit(): on JAX the weights that a callback sees within an epoch are not there.
+                    figures = self._model.train_on_batch(faces, targets, sample_weight=weights, return_dict=True)
+                    self._step_done(batch, figures)
+                self._end(len(self.history), figures)
         except KeyboardInterrupt:
             return True
         return False
 
-    def _begin(self, epoch: int, _logs: dict[str, float] | None) -> None:
+    def _begin(self, epoch: int) -> None:
         self._started = time.monotonic()
+        self._model.reset_metrics()
         self._batches.epoch = epoch
         # Dropout, too, depends on seed and epoch alone: a checkpoint does not hold its generators' state.
         states = [variable for variable in self._model.variables if variable.path.endswith("seed_generator_state")]
@@ -152,7 +148,7 @@ class Fitting:
         for state, value in zip(states, fresh.tolist(), strict=True):
             state.assign(np.array([value, 0]))
 
-    def _step_done(self, batch: int, logs: dict[str, float]) -> None:
+    def _step_done(self, batch: int, figures: dict[str, float]) -> None:
         self._step += 1
         if self._recipe.averaging:
             self._average.add(self._model.get_weights(), self._step)
@@ -164,12 +160,12 @@ class Fitting:
                 batch=batch + 1,
                 batches=len(self._batches),
                 images_per_second=(batch + 1) * self._recipe.batch_size / seconds,
-                loss=float(logs["loss"]),
-                accuracy=float(logs["accuracy"]),
+                loss=float(figures["loss"]),
+                accuracy=float(figures["accuracy"]),
             )
         )
 
-    def _end(self, epoch: int, logs: dict[str, float]) -> None:
+    def _end(self, epoch: int, figures: dict[str, float]) -> None:
         seconds = time.monotonic() - self._started
         current = self._model.get_weights()
         if self._recipe.averaging:
@@ -178,8 +174,8 @@ class Fitting:
         record = EpochRecord(
             epoch=epoch + 1,
             learning_rate=float(self._model.optimizer.learning_rate),
-            loss=float(logs["loss"]),
-            accuracy=float(logs["accuracy"]),
+            loss=float(figures["loss"]),
+            accuracy=float(figures["accuracy"]),
             held_out_loss=cross_entropy(probabilities, self._held_out.labels),
             held_out_accuracy=float((probabilities.argmax(axis=1) == self._held_out.labels).mean()),
             seconds=round(seconds, 3),
@@ -194,5 +190,4 @@ class Fitting:
         numpy_of = load_keras().ops.convert_to_numpy
         optimizer = [numpy_of(variable) for variable in self._model.optimizer.variables]
         self._run.save_checkpoint(Checkpoint(current, optimizer, self._average.values))
-        self._model.stop_training = self.is_complete
         self._on_event(EpochDone(record, self._recipe.epochs, kept))
