@@ -97,7 +97,10 @@ def export(model: KerasModel, path: Path, *, temperature: float, provenance: Pro
     _rename(graph.graph, MODEL_INPUT, MODEL_OUTPUT)
     graph.doc_string = "Reads the emotion in a 48×48 gray face. See models/README.md."
     onnx.helper.set_model_props(graph, provenance.metadata(temperature=temperature, created_at=datetime.now(UTC)))
-    onnx.checker.check_model(graph, full_check=True)
+    try:
+        onnx.checker.check_model(graph, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise ModelError(f"what Keras exported is no valid ONNX graph ({str(error).partition(chr(10))[0]})") from error
     content = graph.SerializeToString()
     try:
         difference = float(np.abs(run_bytes(content, probe) - expected).max())
