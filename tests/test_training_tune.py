@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -171,6 +172,29 @@ def test_trial_of_a_silent_worker_on_another_machine_is_queued_again(url: str) -
     engine.dispose()
     study.release_silent()
     assert [(trial.state, trial.begun_as) for trial in study.trials()] == [("fail", None), ("waiting", 0)]
+
+
+def test_hopeless_trial_is_given_up_but_not_in_its_first_epochs(url: str) -> None:
+    study = Study(url, "s")
+    optuna = load_optuna()
+    told: list[int] = []
+
+    def objective(trial: Any) -> float:
+        suggest(trial, None)
+        hopeless = trial.number == 4
+        for epoch in range(1, 11):
+            trial.report(3.0 if hopeless else 1.0 + trial.number / 10, epoch)
+            if hopeless:
+                told.append(epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return 1.0
+
+    with study.guarded():
+        study.optuna.optimize(objective, n_trials=5)
+    assert [trial.state for trial in study.trials()] == ["complete"] * 4 + ["pruned"]
+    assert told == [1, 2, 3, 4, 5]
+    assert study.trials()[4].value == 3.0
 
 
 def test_study_refuses_trials_that_cannot_be_compared(url: str) -> None:

@@ -117,7 +117,7 @@ def _results(console: Console, url: str, prefix: str, run: Path, data: str) -> N
         Found(name, settings, tuple(trials)) for name, (settings, trials) in read_studies(url, f"{prefix}-").items()
     ]
     # The name of the search in one column, and its counts left to the files: a terminal has eighty places.
-    table = Table("search", *COLUMNS[2:-2], box=SIMPLE)
+    table = Table("search", "values", "loss", *COLUMNS[4:-2], box=SIMPLE, padding=(0, 1, 0, 0))
     for study in found:
         for row in study.rows():
             table.add_row(" ".join(row[:2]), *row[2:-2])
