@@ -9,13 +9,14 @@ import pytest
 from fer2013_samples import patterns
 
 from vire_edge.training.architectures import Plan, build
+from vire_edge.training.augment import NONE
 from vire_edge.training.backend import load_keras
 from vire_edge.training.batches import Batches
 from vire_edge.training.dataset import Faces
 from vire_edge.training.evaluate import cross_entropy
 from vire_edge.training.finish import predict
 from vire_edge.training.fitting import Average, Fitting, compile_for
-from vire_edge.training.progress import EpochDone, Event
+from vire_edge.training.progress import BatchDone, EpochDone, Event
 from vire_edge.training.recipes import Recipe, recipe_for
 from vire_edge.training.rundir import RunDirectory
 
@@ -48,8 +49,10 @@ class Stopped(Exception):  # noqa: N818  # no error: where a test ends a run
     pass
 
 
-def fitting(run: Path, *, stop_after: int = 99, recipe: Recipe = RECIPE) -> Fitting:
+def fitting(run: Path, *, stop_after: int = 99, recipe: Recipe = RECIPE, events: list[Event] | None = None) -> Fitting:
     def on_event(event: Event) -> None:
+        if events is not None:
+            events.append(event)
         if isinstance(event, EpochDone) and event.record.epoch == stop_after:
             raise Stopped
 
@@ -102,6 +105,29 @@ def test_averaged_weights_and_statistics_are_measured_and_kept(whole: Fitting, w
     measured = cross_entropy(predict(network, HELD_OUT), HELD_OUT.labels)
     assert measured == pytest.approx(whole.history[-1].held_out_loss, abs=1e-5)
     assert whole.kept_epoch == RECIPE.epochs
+
+
+def test_an_epochs_loss_is_the_mean_over_its_faces(tmp_path: Path) -> None:
+    events: list[Event] = []
+    # Nothing is learnt, so that every batch of an epoch meets the same network.
+    recipe = replace(RECIPE, epochs=1, batch_size=24, learning_rate=0.0, calm=1.0, label_smoothing=0.0, averaging=0.0)
+    recipe = replace(recipe, augmentation=NONE, class_weight_power=0.0)
+    run = fitting(tmp_path / "run", recipe=recipe, events=events)
+    run.run_epochs()
+    done = [event for event in events if isinstance(event, BatchDone)]
+    assert len(done) == 3, "24, 24 and 8 faces"
+    means = np.array([event.loss for event in done])
+    assert done[-1].loss == run.history[0].loss
+    batches = [means[0], 2 * means[1] - means[0], (56 * means[2] - 48 * means[1]) / 8]
+    network = small_network()
+    wanted = []
+    for index in range(3):
+        faces, targets, _ = Batches(LEARN, recipe, seed=1)[index]
+        # As in training: batch norm by the batch's own statistics; dropout is what is left to differ.
+        answers = np.asarray(network(faces, training=True))
+        wanted.append(cross_entropy(answers, targets.argmax(axis=1)))
+    np.testing.assert_allclose(batches, wanted, rtol=0.2)
+    assert run.history[0].accuracy * 56 == pytest.approx(round(run.history[0].accuracy * 56), abs=1e-3)
 
 
 def test_patience_ends_a_run_that_gets_no_better_and_keeps_its_best_epoch(tmp_path: Path) -> None:

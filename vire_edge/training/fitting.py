@@ -97,6 +97,8 @@ class Fitting:
         self._average = Average(recipe.averaging)
         self._step = 0
         self._started = 0.0
+        # Of the epoch under way: faces learnt from, and their mean loss and accuracy.
+        self._seen = self._loss = self._accuracy = 0.0
         self.history: list[EpochRecord] = []
         """Grows by one record an epoch."""
 
@@ -131,16 +133,17 @@ class Fitting:
                 for batch in range(len(self._batches)):
                     faces, targets, weights = self._batches[batch]
                     # Not fit(): on JAX the weights that a callback sees within an epoch are not there.
+                    self._model.reset_metrics()
                     figures = self._model.train_on_batch(faces, targets, sample_weight=weights, return_dict=True)
-                    self._step_done(batch, figures)
-                self._end(len(self.history), figures)
+                    self._step_done(batch, len(faces), figures)
+                self._end(len(self.history))
         except KeyboardInterrupt:
             return True
         return False
 
     def _begin(self, epoch: int) -> None:
         self._started = time.monotonic()
-        self._model.reset_metrics()
+        self._seen = self._loss = self._accuracy = 0.0
         self._batches.epoch = epoch
         # Dropout, too, depends on seed and epoch alone: a checkpoint does not hold its generators' state.
         states = [variable for variable in self._model.variables if variable.path.endswith("seed_generator_state")]
@@ -148,8 +151,11 @@ class Fitting:
         for state, value in zip(states, fresh.tolist(), strict=True):
             state.assign(np.array([value, 0]))
 
-    def _step_done(self, batch: int, figures: dict[str, float]) -> None:
+    def _step_done(self, batch: int, faces: int, figures: dict[str, float]) -> None:
         self._step += 1
+        self._seen += faces
+        self._loss += (figures["loss"] - self._loss) * faces / self._seen
+        self._accuracy += (figures["accuracy"] - self._accuracy) * faces / self._seen
         if self._recipe.averaging:
             self._average.add(self._model.get_weights(), self._step)
         seconds = max(time.monotonic() - self._started, 1e-9)
@@ -159,13 +165,13 @@ class Fitting:
                 epochs=self._recipe.epochs,
                 batch=batch + 1,
                 batches=len(self._batches),
-                images_per_second=(batch + 1) * self._recipe.batch_size / seconds,
-                loss=float(figures["loss"]),
-                accuracy=float(figures["accuracy"]),
+                images_per_second=self._seen / seconds,
+                loss=self._loss,
+                accuracy=self._accuracy,
             )
         )
 
-    def _end(self, epoch: int, figures: dict[str, float]) -> None:
+    def _end(self, epoch: int) -> None:
         seconds = time.monotonic() - self._started
         current = self._model.get_weights()
         if self._recipe.averaging:
@@ -174,8 +180,8 @@ class Fitting:
         record = EpochRecord(
             epoch=epoch + 1,
             learning_rate=float(self._model.optimizer.learning_rate),
-            loss=float(figures["loss"]),
-            accuracy=float(figures["accuracy"]),
+            loss=self._loss,
+            accuracy=self._accuracy,
             held_out_loss=cross_entropy(probabilities, self._held_out.labels),
             held_out_accuracy=float((probabilities.argmax(axis=1) == self._held_out.labels).mean()),
             seconds=round(seconds, 3),
