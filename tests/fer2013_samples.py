@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from vire_edge.domain import EMOTIONS
-from vire_edge.training.dataset import Dataset, Faces, Split, load
+from vire_edge.training.data.dataset import Dataset, Faces, Split, load
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 FER2013 = SHARED / "data" / "fer2013" / "fer2013.csv.gz"

@@ -11,7 +11,7 @@ import numpy as np
 from fer2013_samples import HEADER, patterns, row
 
 from vire_edge.emotions import shipped_model_path
-from vire_edge.training.evaluate import measure
+from vire_edge.training.evaluation.metrics import measure
 from vire_edge.training.finish import SPLITS
 from vire_edge.training.rundir import EpochRecord, RunDirectory
 from vire_edge.training.settings import TrainSettings

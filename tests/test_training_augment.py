@@ -7,9 +7,9 @@ import pytest
 from fer2013_samples import patterns
 from numpy.typing import NDArray
 
-from vire_edge.training.augment import NONE, PUBLISHED, Augmentation, augment
-from vire_edge.training.batches import Batches, class_weights, mix
-from vire_edge.training.dataset import Faces
+from vire_edge.training.data.augment import NONE, PUBLISHED, Augmentation, augment
+from vire_edge.training.data.batches import Batches, class_weights, mix
+from vire_edge.training.data.dataset import Faces
 from vire_edge.training.recipes import Recipe
 
 IMAGES, LABELS = patterns(5, 4)

@@ -14,12 +14,12 @@ from vire_edge.emotions import shipped_model_path
 from vire_edge.errors import DatasetError, ModelError, TrainingError
 from vire_edge.training.architectures import Plan, build, multiply_adds
 from vire_edge.training.backend import load_keras
-from vire_edge.training.comparison import compared
-from vire_edge.training.dataset import Dataset, Split, load
-from vire_edge.training.evaluate import temper
+from vire_edge.training.data.dataset import Dataset, Split, load
+from vire_edge.training.evaluation.comparison import compared
+from vire_edge.training.evaluation.graph import Cost, cost
+from vire_edge.training.evaluation.metrics import temper
+from vire_edge.training.evaluation.reading import Reading, read_faces
 from vire_edge.training.export import Provenance, export
-from vire_edge.training.graph import Cost, cost
-from vire_edge.training.reading import Reading, read_faces
 
 # Keras hands TensorFlow's variables to numpy when it saves a model; numpy 2 asks TensorFlow for a newer signature.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")

@@ -10,8 +10,8 @@ from fer2013_samples import HEADER, patterns, real_fer2013, row, tiny_csv, zippe
 from numpy.typing import NDArray
 
 from vire_edge.errors import DatasetError, StorageError
-from vire_edge.training import cleaning
-from vire_edge.training.dataset import Dataset, Faces, Split, load
+from vire_edge.training.data import cleaning
+from vire_edge.training.data.dataset import Dataset, Faces, Split, load
 
 GRAY = " ".join(["7"] * 2304)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vire_edge.training.evaluate import calibration_error, fit_temperature, measure, reliability, temper
+from vire_edge.training.evaluation.metrics import calibration_error, fit_temperature, measure, reliability, temper
 
 
 def certain(read: list[int], confidence: float = 1.0) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vire_edge.domain import EMOTIONS
 from vire_edge.emotions import shipped_model_path
 from vire_edge.errors import DatasetError, StorageError
-from vire_edge.training.dataset import Faces
+from vire_edge.training.data.dataset import Faces
 from vire_edge.training.export import run_file
 from vire_edge.training.expressions import make_expressions, write_pictures
 from vire_edge.training.scenes import SIDE, scene, soft_ellipse

@@ -8,9 +8,9 @@ from fer2013_samples import FER_PLUS, fer_plus_csv, patterns, real_fer2013
 
 from vire_edge.domain import EMOTIONS
 from vire_edge.errors import DatasetError
-from vire_edge.training.dataset import Faces, Split
-from vire_edge.training.fer_plus import annotate, read_votes, with_votes
-from vire_edge.training.targets import VotesAs
+from vire_edge.training.data.dataset import Faces, Split
+from vire_edge.training.data.fer_plus import annotate, read_votes, with_votes
+from vire_edge.training.data.targets import VotesAs
 
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
 

@@ -12,9 +12,9 @@ from test_training_cli import invoke
 from vire_edge.errors import ModelError
 from vire_edge.training.architectures import Plan, build
 from vire_edge.training.backend import load_keras
-from vire_edge.training.dataset import Faces
+from vire_edge.training.data.dataset import Faces
+from vire_edge.training.evaluation.reading import weights_of
 from vire_edge.training.finish import predict
-from vire_edge.training.reading import weights_of
 from vire_edge.training.settings import stored_settings
 
 pytestmark = [

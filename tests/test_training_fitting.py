@@ -9,11 +9,11 @@ import pytest
 from fer2013_samples import patterns
 
 from vire_edge.training.architectures import Plan, build
-from vire_edge.training.augment import NONE
 from vire_edge.training.backend import load_keras
-from vire_edge.training.batches import Batches
-from vire_edge.training.dataset import Faces
-from vire_edge.training.evaluate import cross_entropy
+from vire_edge.training.data.augment import NONE
+from vire_edge.training.data.batches import Batches
+from vire_edge.training.data.dataset import Faces
+from vire_edge.training.evaluation.metrics import cross_entropy
 from vire_edge.training.finish import predict
 from vire_edge.training.fitting import Average, Fitting, compile_for
 from vire_edge.training.progress import BatchDone, EpochDone, Event

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from vire_edge.domain import EMOTIONS
 from vire_edge.errors import DatasetError
 from vire_edge.preprocess import crop_face, to_gray
-from vire_edge.training.archives import LARGEST_FILE
-from vire_edge.training.dataset import Dataset, Faces, Split, load
+from vire_edge.training.data.archives import LARGEST_FILE
+from vire_edge.training.data.dataset import Dataset, Faces, Split, load
 
 
 def picture(suffix: str = ".png", *, size: tuple[int, int] = (48, 48), seed: int = 0) -> bytes:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vire_edge.training.evaluate import measure
-from vire_edge.training.intervals import compare, intervals, mcnemar
+from vire_edge.training.evaluation.intervals import compare, intervals, mcnemar
+from vire_edge.training.evaluation.metrics import measure
 
 LABELS = np.random.default_rng(3).integers(0, 7, 900)
 

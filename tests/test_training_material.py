@@ -9,13 +9,13 @@ from fer2013_samples import HEADER, fer_plus_csv, patterns, row, tiny_csv, write
 
 from vire_edge.domain import EMOTIONS
 from vire_edge.errors import DatasetError, TrainingError
-from vire_edge.training import cleaning
-from vire_edge.training.batches import Batches
-from vire_edge.training.dataset import Dataset, Faces, Split, load
-from vire_edge.training.material import gather
+from vire_edge.training.data import cleaning
+from vire_edge.training.data.batches import Batches
+from vire_edge.training.data.dataset import Dataset, Faces, Split, load
+from vire_edge.training.data.material import gather
+from vire_edge.training.data.targets import VotesAs
 from vire_edge.training.recipes import recipe_for
 from vire_edge.training.settings import TrainSettings
-from vire_edge.training.targets import VotesAs
 
 VOTING = recipe_for("best", "vire")
 LABELS_ONLY = recipe_for("default", "cnn")

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from vire_edge.cli import app
 from vire_edge.errors import TrainingError
-from vire_edge.training.dataset import Faces, load
+from vire_edge.training.data.dataset import Faces, load
 
 pytestmark = [
     # Keras hands TensorFlow's variables to numpy when it saves a model; numpy 2 asks TensorFlow for a newer signature.

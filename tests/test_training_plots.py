@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from vire_edge.domain import EMOTIONS
-from vire_edge.training import plots
-from vire_edge.training.evaluate import Bin
+from vire_edge.training.evaluation.metrics import Bin
+from vire_edge.training.report import plots
 from vire_edge.training.rundir import EpochRecord
 
 HISTORY = [

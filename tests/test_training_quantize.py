@@ -16,8 +16,8 @@ from vire_edge.emotions import OnnxEmotionClassifier
 from vire_edge.errors import ModelError, StorageError, TrainingError
 from vire_edge.training.architectures import ARCHITECTURES, Plan, build
 from vire_edge.training.backend import load_onnx
-from vire_edge.training.dataset import Faces
-from vire_edge.training.evaluate import fit_temperature
+from vire_edge.training.data.dataset import Faces
+from vire_edge.training.evaluation.metrics import fit_temperature
 from vire_edge.training.export import PARITY, Provenance, calibrated, export, prepare_place, run_bytes, write_model
 from vire_edge.training.int8_export import export_int8
 from vire_edge.training.quantize import quantize

@@ -18,12 +18,12 @@ from vire_edge.cli import app
 from vire_edge.domain import EMOTIONS
 from vire_edge.emotions import shipped_model_path
 from vire_edge.errors import DatasetError, StorageError
-from vire_edge.training.dataset import Split, load
+from vire_edge.training.data.dataset import Split, load
 from vire_edge.training.report.document import Heading, Paragraph, Table
 from vire_edge.training.report.html import as_html
 from vire_edge.training.report.markdown import as_markdown
-from vire_edge.training.search_space import Scenario
-from vire_edge.training.study import StudySettings
+from vire_edge.training.search.space import Scenario
+from vire_edge.training.search.study import StudySettings
 
 TABLE = Table("Figures <of> a|b", ("name", "value", "words"), (("a|b", "1", "one & two"),), words=(2,))
 

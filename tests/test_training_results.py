@@ -11,9 +11,9 @@ from typer.testing import CliRunner, Result
 
 from vire_edge.cli import app
 from vire_edge.errors import TrainingError
-from vire_edge.training.published import PUBLISHED, published_for
-from vire_edge.training.results import read_results, summarize
-from vire_edge.training.results_page import results_page
+from vire_edge.training.report.published import PUBLISHED, published_for
+from vire_edge.training.report.results import read_results, summarize
+from vire_edge.training.report.results_page import results_page
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 

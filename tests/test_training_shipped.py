@@ -17,7 +17,7 @@ from vire_edge.domain import EMOTIONS, MODEL_CONTRACT_VERSION, MODEL_INPUT, MODE
 from vire_edge.emotions import OnnxEmotionClassifier, shipped_model_path
 from vire_edge.training.architectures import Plan, build
 from vire_edge.training.backend import load_onnx
-from vire_edge.training.dataset import Split
+from vire_edge.training.data.dataset import Split
 from vire_edge.training.export import PARITY, calibrated, run_file
 from vire_edge.training.finish import with_and_without_repeats
 from vire_edge.training.scenes import FrontalCascade, check

@@ -20,11 +20,12 @@ from typer.testing import CliRunner
 
 from vire_edge.cli import app
 from vire_edge.errors import DependencyError, StorageError, TrainingError, VireError
-from vire_edge.training.augment import PUBLISHED
 from vire_edge.training.backend import load_optuna
-from vire_edge.training.dataset import Split, load
+from vire_edge.training.data.augment import PUBLISHED
+from vire_edge.training.data.dataset import Split, load
 from vire_edge.training.recipes import PRESETS
-from vire_edge.training.search_space import (
+from vire_edge.training.search.results import Found, plotted, write_results
+from vire_edge.training.search.space import (
     BATCH_SIZES,
     EPOCHS,
     INITIALIZERS,
@@ -34,18 +35,17 @@ from vire_edge.training.search_space import (
     epochs_within,
     suggest,
 )
-from vire_edge.training.study import Study, StudySettings, TrialRecord, best_of, read_studies
-from vire_edge.training.study_storage import GRACE_SECONDS, open_storage, shown
-from vire_edge.training.trial import trial_faces
-from vire_edge.training.tune_results import Found, plotted, write_results
+from vire_edge.training.search.storage import GRACE_SECONDS, open_storage, shown
+from vire_edge.training.search.study import Study, StudySettings, TrialRecord, best_of, read_studies
+from vire_edge.training.search.trial import trial_faces
 
 COMMON = StudySettings("cnn", Scenario.PLAIN, seed=1, images=None, epochs_limit=None, digest="d")
 VALUES = Values(0.0015, 32, 50, "he_normal")
 
 KILLED_WORKER = """
 import os, signal, sys
-from vire_edge.training.search_space import suggest
-from vire_edge.training.study import Study
+from vire_edge.training.search.space import suggest
+from vire_edge.training.search.study import Study
 study = Study(sys.argv[1], "s", seed=int(sys.argv[2]))
 def objective(trial):
     trial.set_user_attr("worker", "w")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from vire_edge.domain import EMOTIONS
+from vire_edge.training.data.targets import VotesAs
 from vire_edge.training.finish import evaluation_keys
 from vire_edge.training.recipes import Optimizer, Recipe
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import TrainSettings, stored_settings
-from vire_edge.training.targets import VotesAs
 
 LIMITS = """\
 ## Limits

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from vire_edge.domain import EMOTIONS, Emotion
 from vire_edge.errors import DatasetError, StorageError
-from vire_edge.training.dataset import Faces
+from vire_edge.training.data.dataset import Faces
 from vire_edge.training.scenes import MEAN_GRAY, SIDE, FrontalCascade, Picture, Read, check, soft_ellipse
 
 FEWEST = 100

@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vire_edge.errors import TrainingError
-from vire_edge.training import plots
 from vire_edge.training.architectures import Plan, build
 from vire_edge.training.backend import KerasModel, load_keras
-from vire_edge.training.cleaning import repeats_of
-from vire_edge.training.confusion import confusion_csv
-from vire_edge.training.dataset import Faces
-from vire_edge.training.evaluate import Metrics, fit_temperature, measure, temper
+from vire_edge.training.data.cleaning import repeats_of
+from vire_edge.training.data.dataset import Faces
+from vire_edge.training.data.material import Material
+from vire_edge.training.evaluation.confusion import confusion_csv
+from vire_edge.training.evaluation.metrics import Metrics, fit_temperature, measure, temper
+from vire_edge.training.evaluation.reading import load_network
 from vire_edge.training.export import Provenance, export
-from vire_edge.training.material import Material
-from vire_edge.training.reading import load_network
+from vire_edge.training.report import plots
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import TrainSettings, stored_settings
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vire_edge.training.backend import KerasModel, load_keras
-from vire_edge.training.batches import Batches
-from vire_edge.training.dataset import Faces
-from vire_edge.training.evaluate import cross_entropy
+from vire_edge.training.data.batches import Batches
+from vire_edge.training.data.dataset import Faces
+from vire_edge.training.evaluation.metrics import cross_entropy
 from vire_edge.training.finish import predict
 from vire_edge.training.progress import BatchDone, EpochDone, OnEvent
 from vire_edge.training.recipes import Optimizer, Recipe

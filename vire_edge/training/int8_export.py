@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from vire_edge.domain import MODEL_INPUT, MODEL_OUTPUT
 from vire_edge.errors import ModelError, TrainingError
-from vire_edge.training.dataset import Faces
-from vire_edge.training.evaluate import Metrics, measure
+from vire_edge.training.data.dataset import Faces
+from vire_edge.training.data.material import Material, gather
+from vire_edge.training.evaluation.metrics import Metrics, measure
 from vire_edge.training.export import run_bytes, write_model
 from vire_edge.training.finish import evaluation_keys, with_and_without_repeats
-from vire_edge.training.material import Material, gather
 from vire_edge.training.quantize import quantize, with_metrics
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import stored_settings

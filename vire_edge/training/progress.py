@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vire_edge.training.cleaning import Findings
+from vire_edge.training.data.cleaning import Findings
+from vire_edge.training.data.targets import VotesAs
 from vire_edge.training.rundir import EpochRecord
-from vire_edge.training.targets import VotesAs
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from vire_edge.domain import MODEL_INPUT, MODEL_METADATA_PREFIX, MODEL_OUTPUT
 from vire_edge.errors import ModelError
 from vire_edge.training.backend import load_onnx
-from vire_edge.training.dataset import Faces
-from vire_edge.training.evaluate import fit_temperature
+from vire_edge.training.data.dataset import Faces
+from vire_edge.training.evaluation.metrics import fit_temperature
 from vire_edge.training.export import run_bytes
 
 CALIBRATION_FACES = 512

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, replace
 
 from vire_edge.errors import TrainingError
-from vire_edge.training.augment import NONE, PUBLISHED, Augmentation
+from vire_edge.training.data.augment import NONE, PUBLISHED, Augmentation
 
 
 class Optimizer(enum.StrEnum):

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from vire_edge.errors import TrainingError
-from vire_edge.training.augment import Augmentation
 from vire_edge.training.backend import Precision
+from vire_edge.training.data.augment import Augmentation
+from vire_edge.training.data.targets import VotesAs
 from vire_edge.training.recipes import Optimizer, Recipe, recipe_for
 from vire_edge.training.rundir import RunDirectory
-from vire_edge.training.targets import VotesAs
 
 OVERRIDES = ("epochs", "batch_size", "learning_rate", "initializer", "patience", "class_weight_power", "focal_gamma")
 """What the command line may change about a preset's recipe."""

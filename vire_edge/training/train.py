@@ -13,12 +13,12 @@ from typing import Any
 from vire_edge.errors import TrainingError
 from vire_edge.training.architectures import Plan, build
 from vire_edge.training.backend import environment, load_keras
-from vire_edge.training.batches import Batches
+from vire_edge.training.data.batches import Batches
+from vire_edge.training.data.material import gather
+from vire_edge.training.evaluation.reading import weights_of
 from vire_edge.training.finish import finish
 from vire_edge.training.fitting import Fitting, compile_for
-from vire_edge.training.material import gather
 from vire_edge.training.progress import DataReady, OnEvent, Reading
-from vire_edge.training.reading import weights_of
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import TrainSettings
 from vire_edge.training.teachers import ensemble

@@ -20,8 +20,8 @@ from vire_edge.errors import StorageError
 
 if TYPE_CHECKING:
     # The package costs nothing to import, but a command that is not run must not load OpenCV and ONNX Runtime.
-    from vire_edge.training.comparison import Comparison
-    from vire_edge.training.dataset import Dataset, Split
+    from vire_edge.training.data.dataset import Dataset, Split
+    from vire_edge.training.evaluation.comparison import Comparison
     from vire_edge.training.report.content import Search
     from vire_edge.training.report.document import Table as TextTable
 
@@ -70,8 +70,8 @@ def evaluate(
     Several models stand in one table, each beside the first one. A report holds the tables and all plots.
     """
     from vire_edge.emotions import shipped_model_path
-    from vire_edge.training.comparison import compared
-    from vire_edge.training.reading import read_faces
+    from vire_edge.training.evaluation.comparison import compared
+    from vire_edge.training.evaluation.reading import read_faces
     from vire_edge.training.report.content import compose
     from vire_edge.training.report.write import HTML, MARKDOWN, write_confusion, write_report
 
@@ -102,7 +102,7 @@ def evaluate(
 
 def _load(data: Path | None, faces: Path | None, split: str) -> tuple[Dataset, Split]:
     """The faces, and which of them to measure on; own ones that nothing was set aside of are all measured."""
-    from vire_edge.training.dataset import Split, load
+    from vire_edge.training.data.dataset import Split, load
 
     if split not in list(Split):
         raise typer.BadParameter(f'"{split}" is none of {", ".join(Split)}', param_hint="--split")
@@ -119,8 +119,8 @@ def _load(data: Path | None, faces: Path | None, split: str) -> tuple[Dataset, S
 def _searches(place: str) -> list[Search]:
     """The searches in tune's folder, or in a storage."""
     from vire_edge.training.report.content import Search
-    from vire_edge.training.study import read_studies
-    from vire_edge.training.tune_results import plotted
+    from vire_edge.training.search.results import plotted
+    from vire_edge.training.search.study import read_studies
 
     url = place
     if "://" not in place:
@@ -142,7 +142,7 @@ def _command(
 
 
 def _shown(place: str) -> str:
-    from vire_edge.training.study_storage import shown
+    from vire_edge.training.search.storage import shown
 
     return shown(place) if "://" in place else place
 

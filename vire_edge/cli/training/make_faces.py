@@ -21,8 +21,8 @@ def make_faces(
     count: Annotated[int, typer.Option(min=100, help="How many faces to average for each expression.")] = 160,
 ) -> None:
     """Average training faces into seven expressions that no person has, for the synthetic camera."""
-    from vire_edge.training import cleaning
-    from vire_edge.training.dataset import Split, load
+    from vire_edge.training.data import cleaning
+    from vire_edge.training.data.dataset import Split, load
     from vire_edge.training.export import run_file
     from vire_edge.training.expressions import make_expressions, write_pictures
 

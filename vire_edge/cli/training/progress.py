@@ -13,7 +13,7 @@ from vire_edge.domain import EMOTIONS
 
 if TYPE_CHECKING:
     # The package costs nothing to import, but a command that is not run must not load OpenCV and ONNX Runtime.
-    from vire_edge.training.cleaning import Findings
+    from vire_edge.training.data.cleaning import Findings
     from vire_edge.training.progress import BatchDone, DataReady, Event
 
 

@@ -28,8 +28,8 @@ def results(
 
     The page is made of the JSON files alone; without --add it is only written anew.
     """
-    from vire_edge.training.results import file_name, read_results, summarize, write_result
-    from vire_edge.training.results_page import results_page
+    from vire_edge.training.report.results import file_name, read_results, summarize, write_result
+    from vire_edge.training.report.results_page import results_page
 
     if not re.fullmatch(r"[\w.+-]*", label):
         raise typer.BadParameter(

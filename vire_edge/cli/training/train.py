@@ -16,7 +16,7 @@ from vire_edge.cli.training.options import DATA
 from vire_edge.cli.training.progress import Reporter
 from vire_edge.errors import TrainingError
 from vire_edge.training.backend import Precision
-from vire_edge.training.targets import VotesAs
+from vire_edge.training.data.targets import VotesAs
 
 if TYPE_CHECKING:
     # The package costs nothing to import, but a command that is not run must not load OpenCV and ONNX Runtime.
@@ -152,7 +152,7 @@ def train(
 
 
 def _describe_data(settings: TrainSettings) -> None:
-    from vire_edge.training.material import gather
+    from vire_edge.training.data.material import gather
     from vire_edge.training.progress import Reading
 
     with Reporter(Console(soft_wrap=True)) as report:
@@ -162,7 +162,7 @@ def _describe_data(settings: TrainSettings) -> None:
 def _check_names(arch: str, preset: str, initializer: str | None) -> None:
     from vire_edge.training.architectures import ARCHITECTURES
     from vire_edge.training.recipes import PRESETS
-    from vire_edge.training.search_space import INITIALIZERS
+    from vire_edge.training.search.space import INITIALIZERS
 
     if initializer not in (None, *INITIALIZERS):
         raise typer.BadParameter(f'"{initializer}" is none of {", ".join(INITIALIZERS)}', param_hint="--initializer")

@@ -15,7 +15,7 @@ from vire_edge.cli.training.train import INTERRUPTED
 
 if TYPE_CHECKING:
     # The package costs nothing to import, but a command that is not run must not load OpenCV and ONNX Runtime.
-    from vire_edge.training.tune_events import TuneEvent
+    from vire_edge.training.search.events import TuneEvent
 
 ALL = "all"
 SCENARIOS = {"1": ("1",), "2": ("2",), ALL: ("1", "2")}
@@ -51,9 +51,9 @@ def tune(
     on and ends with exactly the trials asked for. Machines that name the same --storage share the work.
     """
     from vire_edge.training.architectures import ARCHITECTURES
-    from vire_edge.training.search_space import Scenario
-    from vire_edge.training.tune import TuneSettings
-    from vire_edge.training.tune import tune as search
+    from vire_edge.training.search.space import Scenario
+    from vire_edge.training.search.tune import TuneSettings
+    from vire_edge.training.search.tune import tune as search
 
     wanted = arch or ["cnn"]
     for name in wanted:
@@ -83,7 +83,7 @@ def tune(
 
 
 def _show(console: Console, event: TuneEvent) -> None:
-    from vire_edge.training import tune_events as told
+    from vire_edge.training.search import events as told
 
     if isinstance(event, told.StudyReady):
         console.print(
@@ -110,8 +110,8 @@ def _show(console: Console, event: TuneEvent) -> None:
 
 
 def _results(console: Console, url: str, prefix: str, run: Path, data: str) -> None:
-    from vire_edge.training.study import read_studies
-    from vire_edge.training.tune_results import COLUMNS, NOTE, Found, write_results
+    from vire_edge.training.search.results import COLUMNS, NOTE, Found, write_results
+    from vire_edge.training.search.study import read_studies
 
     found = [
         Found(name, settings, tuple(trials)) for name, (settings, trials) in read_studies(url, f"{prefix}-").items()

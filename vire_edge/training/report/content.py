@@ -10,12 +10,11 @@ import numpy as np
 
 import vire_edge
 from vire_edge.domain import EMOTIONS
-from vire_edge.training import plots
-from vire_edge.training.comparison import Comparison, Evaluation
-from vire_edge.training.intervals import RESAMPLES
-from vire_edge.training.published import SOURCE
-from vire_edge.training.report import tables
+from vire_edge.training.evaluation.comparison import Comparison, Evaluation
+from vire_edge.training.evaluation.intervals import RESAMPLES
+from vire_edge.training.report import plots, tables
 from vire_edge.training.report.document import Block, Code, Document, Heading, Paragraph, Picture
+from vire_edge.training.report.published import SOURCE
 from vire_edge.training.rundir import EpochRecord, RunDirectory
 
 PACKAGES = ("numpy", "onnxruntime", "matplotlib")

@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 from vire_edge.domain import EMOTIONS
-from vire_edge.training.comparison import Comparison, Evaluation, Figures
-from vire_edge.training.intervals import Interval
-from vire_edge.training.plots import COMPLETE, Trial
-from vire_edge.training.published import PUBLISHED
+from vire_edge.training.evaluation.comparison import Comparison, Evaluation, Figures
+from vire_edge.training.evaluation.intervals import Interval
 from vire_edge.training.report.document import Table
+from vire_edge.training.report.plots import COMPLETE, Trial
+from vire_edge.training.report.published import PUBLISHED
 
 RARE = EMOTIONS.index("disgust")
 """The class that accuracy hides: 1.5 % of FER2013."""

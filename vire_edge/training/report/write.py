@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from vire_edge.errors import StorageError
-from vire_edge.training import plots
-from vire_edge.training.comparison import Comparison
-from vire_edge.training.confusion import confusion_csv
+from vire_edge.training.evaluation.comparison import Comparison
+from vire_edge.training.evaluation.confusion import confusion_csv
+from vire_edge.training.report import plots
 from vire_edge.training.report.document import Document, Picture
 from vire_edge.training.report.html import as_html
 from vire_edge.training.report.markdown import as_markdown

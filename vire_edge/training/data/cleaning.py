@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vire_edge.domain import EMOTIONS
 from vire_edge.errors import DatasetError
 from vire_edge.preprocess import FACE_SIZE
-from vire_edge.training.dataset import Faces
+from vire_edge.training.data.dataset import Faces
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from vire_edge.domain import EMOTIONS
+from vire_edge.training.evaluation.intervals import Interval
 from vire_edge.training.finish import SPLITS
-from vire_edge.training.intervals import Interval
-from vire_edge.training.published import SOURCE, published_for
 from vire_edge.training.report.document import Table
 from vire_edge.training.report.markdown import markdown_table
+from vire_edge.training.report.published import SOURCE, published_for
+from vire_edge.training.report.results import Result
 from vire_edge.training.report.tables import UNKNOWN, count, percent
-from vire_edge.training.results import Result
 
 RARE = EMOTIONS.index("disgust")
 WHOLE, FRESH = SPLITS

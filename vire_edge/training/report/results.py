@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from vire_edge.errors import StorageError, TrainingError
 from vire_edge.training.architectures import ARCHITECTURES
+from vire_edge.training.evaluation.graph import cost
+from vire_edge.training.evaluation.intervals import intervals
+from vire_edge.training.evaluation.reading import milliseconds_per_face
 from vire_edge.training.finish import SPLITS
-from vire_edge.training.graph import cost
-from vire_edge.training.intervals import intervals
-from vire_edge.training.reading import milliseconds_per_face
 from vire_edge.training.recipes import PRESETS
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import stored_settings

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from vire_edge.errors import StorageError
-from vire_edge.training import plots
-from vire_edge.training.published import published_for
-from vire_edge.training.search_space import Values
-from vire_edge.training.study import StudySettings, TrialRecord, best_of
+from vire_edge.training.report import plots
+from vire_edge.training.report.published import published_for
+from vire_edge.training.search.space import Values
+from vire_edge.training.search.study import StudySettings, TrialRecord, best_of
 
 COLUMNS = (
     "architecture",

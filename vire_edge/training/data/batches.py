@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vire_edge.domain import EMOTIONS
-from vire_edge.training.augment import augment
-from vire_edge.training.dataset import Faces
+from vire_edge.training.data.augment import augment
+from vire_edge.training.data.dataset import Faces
 from vire_edge.training.export import Reader
 from vire_edge.training.recipes import Recipe
 

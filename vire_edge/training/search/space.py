@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import Any
 
-from vire_edge.training.augment import NONE, PUBLISHED, Augmentation
+from vire_edge.training.data.augment import NONE, PUBLISHED, Augmentation
 from vire_edge.training.recipes import PRESETS, Recipe
 
 LEARNING_RATES = (1e-4, 1e-2)

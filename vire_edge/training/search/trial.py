@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from vire_edge.errors import StorageError, TrainingError
-from vire_edge.training import cleaning
 from vire_edge.training.architectures import Plan, build
 from vire_edge.training.backend import load_keras
-from vire_edge.training.batches import Batches
-from vire_edge.training.dataset import Dataset, Faces, Split
+from vire_edge.training.data import cleaning
+from vire_edge.training.data.batches import Batches
+from vire_edge.training.data.dataset import Dataset, Faces, Split
 from vire_edge.training.fitting import Fitting, compile_for
 from vire_edge.training.progress import EpochDone, Event
 from vire_edge.training.rundir import RunDirectory
-from vire_edge.training.search_space import HELD_OUT, Values
-from vire_edge.training.study import StudySettings
+from vire_edge.training.search.space import HELD_OUT, Values
+from vire_edge.training.search.study import StudySettings
 
 
 class Hopeless(Exception):  # noqa: N818  # no error: a verdict

@@ -13,13 +13,13 @@ import numpy as np
 
 from vire_edge.domain import EMOTIONS
 from vire_edge.errors import DatasetError, TrainingError
-from vire_edge.training import cleaning
-from vire_edge.training.dataset import Dataset, Faces, Split, load
-from vire_edge.training.fer_plus import Annotated, annotate, read_votes
+from vire_edge.training.data import cleaning
+from vire_edge.training.data.dataset import Dataset, Faces, Split, load
+from vire_edge.training.data.fer_plus import Annotated, annotate, read_votes
+from vire_edge.training.data.targets import VotesAs
 from vire_edge.training.progress import DataReady, OwnFaces
 from vire_edge.training.recipes import Recipe
 from vire_edge.training.settings import TrainSettings
-from vire_edge.training.targets import VotesAs
 
 SET_ASIDE = 0.2
 """Share of the own faces that is measured on where they come beside FER2013, unless they have a `test` folder."""

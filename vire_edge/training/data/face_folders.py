@@ -13,9 +13,9 @@ from pathlib import PurePosixPath
 
 from vire_edge.domain import EMOTIONS, Emotion
 from vire_edge.errors import DatasetError
-from vire_edge.training.archives import Tree, printable, read
-from vire_edge.training.pictures import SUFFIXES, read_face
-from vire_edge.training.rows import Row, Split
+from vire_edge.training.data.archives import Tree, printable, read
+from vire_edge.training.data.pictures import SUFFIXES, read_face
+from vire_edge.training.data.rows import Row, Split
 
 SPLIT_FOLDERS = {
     "train": Split.TRAINING,

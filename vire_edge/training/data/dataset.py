@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from vire_edge.domain import EMOTIONS
 from vire_edge.errors import DatasetError
-from vire_edge.training import archives, face_folders, fer2013
-from vire_edge.training.array_cache import Arrays, default_cache, read_arrays, write_arrays
-from vire_edge.training.rows import Row, Split
+from vire_edge.training.data import archives, face_folders, fer2013
+from vire_edge.training.data.array_cache import Arrays, default_cache, read_arrays, write_arrays
+from vire_edge.training.data.rows import Row, Split
 
 CACHE_VERSION = "2"
 """Changes when the cached arrays mean something else, so that an older cache is not read."""

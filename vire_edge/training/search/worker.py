@@ -14,12 +14,12 @@ from typing import Any
 
 from vire_edge.errors import VireError
 from vire_edge.training.backend import load_optuna
-from vire_edge.training.dataset import load
+from vire_edge.training.data.dataset import load
 from vire_edge.training.progress import EpochDone, Event
-from vire_edge.training.search_space import epochs_within, suggest
-from vire_edge.training.study import DONE, Study, StudySettings
-from vire_edge.training.trial import Hopeless, run_trial, trial_faces
-from vire_edge.training.tune_events import TrialBegun, TrialEnded, TrialEpoch
+from vire_edge.training.search.events import TrialBegun, TrialEnded, TrialEpoch
+from vire_edge.training.search.space import epochs_within, suggest
+from vire_edge.training.search.study import DONE, Study, StudySettings
+from vire_edge.training.search.trial import Hopeless, run_trial, trial_faces
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 """Variables by which TensorFlow, PyTorch and the libraries under them are told how many threads to start."""

@@ -15,8 +15,8 @@ from typing import Any
 
 from vire_edge.errors import TrainingError
 from vire_edge.training.backend import load_optuna
-from vire_edge.training.search_space import Scenario, Values
-from vire_edge.training.study_storage import GRACE_SECONDS, open_storage, storage_errors
+from vire_edge.training.search.space import Scenario, Values
+from vire_edge.training.search.storage import GRACE_SECONDS, open_storage, storage_errors
 
 RETRIES = 2
 """How often a trial whose worker died is tried again: what kills three workers would kill the fourth."""

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from vire_edge.domain import EMOTIONS
 from vire_edge.errors import DatasetError
-from vire_edge.training.dataset import Faces, Split
-from vire_edge.training.targets import VotesAs
+from vire_edge.training.data.dataset import Faces, Split
+from vire_edge.training.data.targets import VotesAs
 
 CLASSES = {
     "anger": "angry",

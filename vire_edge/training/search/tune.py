@@ -24,11 +24,8 @@ import numpy as np
 
 from vire_edge.errors import StorageError, TrainingError, VireError
 from vire_edge.training.architectures import ARCHITECTURES
-from vire_edge.training.dataset import load
-from vire_edge.training.search_space import Scenario
-from vire_edge.training.study import DONE, Study, StudySettings, best_of
-from vire_edge.training.trial import drop_weights, trial_faces
-from vire_edge.training.tune_events import (
+from vire_edge.training.data.dataset import load
+from vire_edge.training.search.events import (
     OnTuneEvent,
     StudyReady,
     TrialBegun,
@@ -37,7 +34,10 @@ from vire_edge.training.tune_events import (
     Waiting,
     WorkerDied,
 )
-from vire_edge.training.tune_worker import Job, trial_folder, work
+from vire_edge.training.search.space import Scenario
+from vire_edge.training.search.study import DONE, Study, StudySettings, best_of
+from vire_edge.training.search.trial import drop_weights, trial_faces
+from vire_edge.training.search.worker import Job, trial_folder, work
 
 STOP_SECONDS = 30.0
 """How long a worker may take to give its trial back: a batch, or the loading of Keras."""

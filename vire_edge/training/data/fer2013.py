@@ -13,8 +13,8 @@ from typing import BinaryIO, cast
 from vire_edge.domain import EMOTIONS
 from vire_edge.errors import DatasetError
 from vire_edge.preprocess import FACE_SIZE
-from vire_edge.training.archives import LARGEST_FILE, printable
-from vire_edge.training.rows import Row, Split
+from vire_edge.training.data.archives import LARGEST_FILE, printable
+from vire_edge.training.data.rows import Row, Split
 
 COLUMNS = ("emotion", "pixels", "Usage")
 PIXELS = FACE_SIZE * FACE_SIZE

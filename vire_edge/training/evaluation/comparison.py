@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vire_edge.domain import EMOTIONS
-from vire_edge.training.cleaning import repeats_of
-from vire_edge.training.dataset import Dataset, Faces, Split
-from vire_edge.training.evaluate import Bin, Metrics, measure, reliability
-from vire_edge.training.intervals import Difference, Intervals, compare, intervals
-from vire_edge.training.reading import Reading
+from vire_edge.training.data.cleaning import repeats_of
+from vire_edge.training.data.dataset import Dataset, Faces, Split
+from vire_edge.training.evaluation.intervals import Difference, Intervals, compare, intervals
+from vire_edge.training.evaluation.metrics import Bin, Metrics, measure, reliability
+from vire_edge.training.evaluation.reading import Reading
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from vire_edge.domain import EMOTIONS
 from vire_edge.training.backend import load_matplotlib
-from vire_edge.training.evaluate import Bin
+from vire_edge.training.evaluation.metrics import Bin
 from vire_edge.training.rundir import EpochRecord
 
 Figure = Any

@@ -22,9 +22,9 @@ from vire_edge.errors import ModelError, TrainingError
 from vire_edge.preprocess import FACE_SIZE
 from vire_edge.training.architectures import multiply_adds
 from vire_edge.training.backend import KerasModel, load_keras
-from vire_edge.training.evaluate import SMALLEST_PROBABILITY, temper
+from vire_edge.training.evaluation.graph import cost
+from vire_edge.training.evaluation.metrics import SMALLEST_PROBABILITY, temper
 from vire_edge.training.export import run_file
-from vire_edge.training.graph import cost
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import stored_settings
 

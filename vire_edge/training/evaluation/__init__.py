@@ -1,0 +1,1 @@
+"""What a model reads in faces → how good it is, how sure that is, and what it costs."""

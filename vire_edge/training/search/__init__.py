@@ -1,0 +1,1 @@
+"""Hyperparameters: which of the published values learn best. Optuna proposes, processes try, a database remembers."""
