@@ -55,7 +55,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
             found.run,
             found.model,
             found.int8,
-            trained + invoke("export", "--run", found.run, "--out", found.model, "--int8", found.int8),
+            trained
+            + invoke(
+                *("export", "--run", found.run, "--out", found.model, "--int8", found.int8),
+                *("--card", folder / "card.md", "--remark", "Its first epoch was another one."),
+            ),
         )
 
 
@@ -111,6 +115,17 @@ def test_int8_states_its_own_figures_and_how_it_was_made(exported: Exported) -> 
 def test_both_are_measured_side_by_side(exported: Exported) -> None:
     for words in ("float32", "int8", "held out: accuracy", "without repeats: loss", "size, MB", "one thread: median"):
         assert words in exported.output
+
+
+def test_card_compares_both_and_repeats_the_remark(exported: Exported) -> None:
+    card = exported.data.with_name("card.md").read_text()
+    accuracy = [
+        json.loads(metadata(path)["vire.metrics"])["public_test"]["accuracy"]
+        for path in (exported.model, exported.int8)
+    ]
+    assert "`int8.onnx` is the same network" in card
+    assert f"| accuracy | {accuracy[0]:.3f} | {accuracy[1]:.3f} |" in card
+    assert "- Its first epoch was another one.\n\n## In 8-bit integers" in card
 
 
 def test_temperature_is_fitted_anew(exported: Exported) -> None:

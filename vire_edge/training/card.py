@@ -9,6 +9,7 @@ from typing import Any
 from vire_edge.domain import EMOTIONS
 from vire_edge.training.data.targets import VotesAs
 from vire_edge.training.finish import evaluation_keys
+from vire_edge.training.int8_export import Comparison
 from vire_edge.training.recipes import Optimizer, Recipe
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import TrainSettings, stored_settings
@@ -36,12 +37,14 @@ forbidden, and elsewhere it is regulated as high-risk (Regulation 2024/1689).
 """
 
 
-def model_card(path: Path, name: str) -> str:
+def model_card(path: Path, name: str, *, int8: tuple[str, Comparison] | None = None, remark: str = "") -> str:
     """Write the card of a finished run.
 
     Args:
         path: the run directory.
         name: the model's file name.
+        int8: the file name of its int8 variant, and how the two compare.
+        remark: what the run's record does not say of its training, a sentence.
 
     Raises:
         TrainingError: the directory holds no finished run.
@@ -73,10 +76,31 @@ metadata repeats what stands here.
 - epoch {metrics["epoch"]} of {len(records)} kept, {seconds:.0f} s an epoch (median)
 - temperature {metrics["temperature"]:.3f}
 - {", ".join(f"{key} {value}" for key, value in versions.items())}
-""",
+{f"- {remark}" if remark else ""}""".rstrip()
+        + "\n",
+        *([] if int8 is None else [_int8(*int8)]),
         LIMITS,
     ]
     return "\n".join(sections)
+
+
+def _int8(name: str, compared: Comparison) -> str:
+    sides = (compared.float32, compared.int8)
+    rows = [["PublicTest", "float32", "int8"]]
+    rows += [[label, *(_share(getattr(side.evaluation, key)) for side in sides)] for key, label in _OVERALL.items()]
+    rows += [
+        ["size, MB", *(f"{side.size / 1e6:.1f}" for side in sides)],
+        ["ms a face on one thread, median", *(f"{side.median_ms:.2f}" for side in sides)],
+        ["ms a face on one thread, least", *(f"{side.least_ms:.2f}" for side in sides)],
+    ]
+    return f"""\
+## In 8-bit integers
+
+`{name}` is the same network with 8-bit weights and activations, its ranges and its temperature fitted on the held-out
+part of Training. Both read {compared.agreement:.1%} of the images alike; times were taken in turns, on x86-64.
+
+{_table(rows)}
+"""
 
 
 def _figures(whole: dict[str, Any], fresh: dict[str, Any], *, measured_on: str) -> str:

@@ -28,6 +28,7 @@ def export(
         Path | None, typer.Option(help="For --int8: the FER2013 that the run learnt from, if it lies elsewhere now.")
     ] = None,
     card: Annotated[Path | None, typer.Option(help="Also write the model card, Markdown.")] = None,
+    remark: Annotated[str, typer.Option(help="A sentence for the card that the run's record does not hold.")] = "",
 ) -> None:
     """Write a run's network as the ONNX file that the edge runs, and on request its int8 variant and its card."""
     from vire_edge.training.card import model_card
@@ -40,13 +41,15 @@ def export(
             prepare_place(path)
     export_run(run, out)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+    compared = None
     if int8 is not None:
         comparison = export_int8(run, out, int8, data=data)
+        compared = (int8.name, comparison)
         print(f"{int8}: {int8.stat().st_size / 1e6:.1f} MB")
         _print_comparison(Console(soft_wrap=True), comparison)
     if card is not None:
         try:
-            card.write_text(model_card(run, out.name), encoding="utf-8")
+            card.write_text(model_card(run, out.name, int8=compared, remark=remark), encoding="utf-8")
         except OSError as error:
             raise StorageError(f"{card} cannot be written ({error.strerror}); name another file") from error
         print(f"{card}: written")
