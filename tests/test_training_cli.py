@@ -21,8 +21,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-# Keras hands TensorFlow's variables to numpy when it saves a model; numpy 2 asks TensorFlow for a newer signature.
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
 def test_train_export_and_evaluate_follow_on_each_other(tmp_path: Path) -> None:
     data, run, out = tiny_csv(tmp_path), tmp_path / "run", tmp_path / "model.onnx"
     trained = invoke("train", "--data", data, "--run", run, "--epochs", "1", "--batch-size", "32")

@@ -21,8 +21,6 @@ from vire_edge.training.evaluation.metrics import temper
 from vire_edge.training.evaluation.reading import Reading, read_faces
 from vire_edge.training.export import Provenance, export
 
-# Keras hands TensorFlow's variables to numpy when it saves a model; numpy 2 asks TensorFlow for a newer signature.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 FACES = patterns(5, 2)[0]
 
 

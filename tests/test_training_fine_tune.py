@@ -17,11 +17,6 @@ from vire_edge.training.evaluation.reading import weights_of
 from vire_edge.training.finish import predict
 from vire_edge.training.settings import stored_settings
 
-pytestmark = [
-    # Keras hands TensorFlow's variables to numpy when it saves a model; numpy 2 asks TensorFlow for a newer signature.
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
-]
-
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

@@ -20,11 +20,6 @@ from vire_edge.training.progress import BatchDone, EpochDone, Event
 from vire_edge.training.recipes import Recipe, recipe_for
 from vire_edge.training.rundir import RunDirectory
 
-pytestmark = [
-    # Keras hands TensorFlow's variables to numpy; numpy 2 asks TensorFlow for a newer signature.
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
-]
-
 RECIPE = replace(
     recipe_for("best", "vire"), epochs=4, batch_size=16, warm_up=1, calm=0.25, averaging=0.8, learning_rate=0.05
 )

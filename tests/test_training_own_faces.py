@@ -16,11 +16,6 @@ from vire_edge.cli import app
 from vire_edge.errors import TrainingError
 from vire_edge.training.data.dataset import Faces, load
 
-pytestmark = [
-    # Keras hands TensorFlow's variables to numpy when it saves a model; numpy 2 asks TensorFlow for a newer signature.
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
-]
-
 
 def invoke(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])

@@ -22,11 +22,6 @@ from vire_edge.training.export import PARITY, Provenance, calibrated, export, pr
 from vire_edge.training.int8_export import export_int8
 from vire_edge.training.quantize import quantize
 
-# Keras hands TensorFlow's variables to numpy when it saves a model; numpy 2 asks TensorFlow for a newer signature.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Exported:

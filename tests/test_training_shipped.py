@@ -74,8 +74,6 @@ def test_every_class_is_read_and_disgust_is_not_lost(metadata: dict[str, str]) -
     assert stated["calibration_error"] < 0.05
 
 
-# Keras hands TensorFlow's variables to numpy; numpy 2 asks TensorFlow for a newer signature.
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
 def test_keras_with_the_shipped_weights_agrees_on_real_faces(metadata: dict[str, str]) -> None:
     onnx = load_onnx()
     graph = onnx.load(MODEL).graph

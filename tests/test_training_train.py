@@ -30,11 +30,6 @@ from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import stored_settings
 from vire_edge.training.train import RunResult, TrainSettings, train
 
-pytestmark = [
-    # Keras hands TensorFlow's variables to numpy when it saves a model; numpy 2 asks TensorFlow for a newer signature.
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
-]
-
 EPOCHS = 3
 TINY: dict[str, Any] = {"epochs": EPOCHS, "batch_size": 16, "held_out": 0.25, "averaging": 0.5}
 RECIPE = replace(recipe_for("default", "cnn"), **TINY)
