@@ -22,6 +22,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as pybind_state
 
 from vire_edge.domain import EMOTIONS, MODEL_CONTRACT_VERSION, MODEL_INPUT, MODEL_METADATA_PREFIX, MODEL_OUTPUT
 from vire_edge.errors import DependencyError, ModelError, StorageError
+from vire_edge.preprocess import FACE_SIZE
 from vire_edge.training.architectures import LOGITS
 from vire_edge.training.backend import KerasModel, load_keras, load_onnx
 
@@ -77,8 +78,8 @@ def export(model: KerasModel, path: Path, *, temperature: float, provenance: Pro
         provenance: for the metadata.
 
     Raises:
-        ModelError: the exported graph does not fulfil the contract or computes something else than Keras.
-        StorageError: the file cannot be written.
+        ModelError: the network cannot be exported, or the graph breaks the contract or computes something else.
+        StorageError: the file, or the exporter's temporary one, cannot be written.
         DependencyError: Keras or onnx is not installed.
     """
     onnx = load_onnx()
@@ -86,32 +87,47 @@ def export(model: KerasModel, path: Path, *, temperature: float, provenance: Pro
     probe = np.random.default_rng(0).integers(0, 256, (8, *final.input_shape[1:]), dtype=np.uint8)
     # Called, not predicted with: Keras exports only a model that was, and predicting on JAX is not calling.
     expected = load_keras().ops.convert_to_numpy(final(probe))
-    with tempfile.TemporaryDirectory() as folder:
-        raw = Path(folder) / "model.onnx"
-        try:
-            with _quiet():
-                final.export(raw, format="onnx", verbose=False)
-        except ImportError as error:
-            raise DependencyError(f"Keras cannot export on this backend ({error}); {ON_TENSORFLOW}") from error
-        graph = onnx.load(raw)
+    graph = onnx.load_from_string(_exported(final))
     _rename(graph.graph, MODEL_INPUT, MODEL_OUTPUT)
     graph.doc_string = "Reads the emotion in a 48×48 gray face. See models/README.md."
     onnx.helper.set_model_props(graph, provenance.metadata(temperature=temperature, created_at=datetime.now(UTC)))
     try:
         onnx.checker.check_model(graph, full_check=True)
     except onnx.checker.ValidationError as error:
-        raise ModelError(f"what Keras exported is no valid ONNX graph ({str(error).partition(chr(10))[0]})") from error
+        raise ModelError(f"what Keras exported is no valid ONNX graph ({_first_line(error)})") from error
     content = graph.SerializeToString()
     try:
         difference = float(np.abs(run_bytes(content, probe) - expected).max())
     except _RUNTIME_ERRORS as error:
-        raise ModelError(f"what Keras exported on this backend does not run ({error}); {ON_TENSORFLOW}") from error
-    if difference > PARITY:
+        raise ModelError(
+            f"what Keras exported on this backend does not run ({_first_line(error)}); {ON_TENSORFLOW}"
+        ) from error
+    # Not a number is no parity, either.
+    if not difference <= PARITY:
         raise ModelError(
             f"the exported graph differs from the Keras model by {difference:.1e}, more than {PARITY}; "
             "another version of keras or tf2onnx may export it right"
         )
     write_model(path, content)
+
+
+def _exported(model: KerasModel) -> bytes:
+    """The ONNX file that Keras makes."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            raw = Path(folder) / "model.onnx"
+            with _quiet():
+                model.export(raw, format="onnx", verbose=False)
+            return raw.read_bytes()
+    except ImportError as error:
+        raise DependencyError(f"Keras cannot export on this backend ({error}); {ON_TENSORFLOW}") from error
+    except OSError as error:
+        raise StorageError(
+            f"{tempfile.gettempdir()} cannot be written ({error.strerror}); free some space, or set TMPDIR"
+        ) from error
+    except (RuntimeError, ValueError, TypeError) as error:
+        # What exporters raise of a network that they cannot follow; each has errors of its own under these.
+        raise ModelError(f"Keras cannot export on this backend ({_first_line(error)}); {ON_TENSORFLOW}") from error
 
 
 def prepare_place(path: Path) -> None:
@@ -164,7 +180,6 @@ def open_model(path: Path) -> Reader:
     Raises:
         ModelError: the file is missing or no model of this contract; the reader raises it, too.
     """
-    no_model = f"{path} is no model of this contract"
     try:
         session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     except OSError as error:
@@ -172,15 +187,32 @@ def open_model(path: Path) -> Reader:
             f"{path} cannot be read ({error.strerror}); give an .onnx file that vire-edge exported"
         ) from error
     except _RUNTIME_ERRORS as error:
-        raise ModelError(f"{no_model} ({error}); export one with: vire-edge export") from error
+        raise _breach(path, _first_line(error)) from error
+    described = (
+        ("takes", session.get_inputs(), (MODEL_INPUT, "tensor(uint8)", [FACE_SIZE, FACE_SIZE, 1])),
+        ("gives", session.get_outputs(), (MODEL_OUTPUT, "tensor(float)", [len(EMOTIONS)])),
+    )
+    for verb, tensors, expected in described:
+        found = [(tensor.name, tensor.type, tensor.shape[1:]) for tensor in tensors]
+        if found != [expected]:
+            told = " and ".join(f"{name} {kind} [N, {', '.join(map(str, shape))}]" for name, kind, shape in found)
+            raise _breach(path, f"it {verb} {told or 'nothing'}")
 
     def read(faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         try:
             return _run(session, faces[..., None])
         except _RUNTIME_ERRORS as error:
-            raise ModelError(f"{no_model} ({error}); export one with: vire-edge export") from error
+            raise _breach(path, _first_line(error)) from error
 
     return read
+
+
+def _breach(path: Path, what: str) -> ModelError:
+    return ModelError(f"{path} is no model of this contract ({what}); export one with: vire-edge export")
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
 
 
 def run_file(path: Path, faces: NDArray[np.uint8]) -> NDArray[np.float32]:

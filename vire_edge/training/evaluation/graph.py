@@ -76,6 +76,8 @@ def _shapes(model: Any, nodes: list[Any]) -> dict[str, tuple[int, ...]]:
     shapes[MODEL_INPUT] = (1, FACE_SIZE, FACE_SIZE, 1)
     asked = [name for node in nodes for name in (*node.input, *node.output) if name and name not in shapes]
     names = list(dict.fromkeys(asked))
+    if not names:
+        return shapes  # asked for nothing, ONNX Runtime gives all
     given = {output.name for output in model.graph.output}
     for name in names:
         if name not in given:
