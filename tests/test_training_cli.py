@@ -97,6 +97,8 @@ def test_wrong_options_are_answered_with_a_remedy(
         (["train", "--data", "x", "--fer-plus-as", "soft"], "--fer-plus-as", "needs --fer-plus beside it"),
         (["train", "--faces", "x", "--fer-plus", "y"], "--fer-plus", "needs --data beside it"),
         (["train", "--faces", "x", "--faces-repeats", "3"], "--faces-repeats", "needs --data beside it"),
+        (["train", "--run", "x", "--resume", "--epochs", "9"], "--epochs", "a run that is resumed has its own"),
+        (["train", "--run", "x", "--resume", "--teacher", "y"], "--teacher", "a run that is resumed has its own"),
     ],
 )
 def test_option_that_means_nothing_is_a_usage_error(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from fer2013_samples import FER_PLUS, fer_plus_csv, patterns, real_fer2013
 from vire_edge.domain import EMOTIONS
 from vire_edge.errors import DatasetError
 from vire_edge.training.data.dataset import Faces, Split
-from vire_edge.training.data.fer_plus import annotate, read_votes, with_votes
+from vire_edge.training.data.fer_plus import Votes, annotate, read_votes, with_votes
 from vire_edge.training.data.targets import VotesAs
 
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
@@ -145,3 +146,13 @@ def test_mixed_votes_keep_every_face_that_is_one(tmp_path: Path) -> None:
     assert taken.faces.labels.tolist() == [4]
     assert taken.faces.votes is not None
     assert (taken.faceless, taken.undecided) == (1, 0)
+
+
+def test_votes_of_other_rows_are_refused() -> None:
+    labels = np.random.default_rng(1).integers(0, 7, 1000)
+    shown = faces(*labels.tolist())
+    votes = Votes(np.eye(7, dtype=np.float32)[labels], np.zeros(1000, bool))
+    with_votes(shown, votes)
+    shifted = replace(votes, shares=np.roll(votes.shares, 1, axis=0))
+    with pytest.raises(DatasetError, match=r"agree on 1\d% of the images.*original order"):
+        with_votes(shown, shifted)

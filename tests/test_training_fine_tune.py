@@ -12,9 +12,7 @@ from test_training_cli import invoke
 from vire_edge.errors import ModelError
 from vire_edge.training.architectures import Plan, build
 from vire_edge.training.backend import load_keras
-from vire_edge.training.data.dataset import Faces
-from vire_edge.training.evaluation.reading import weights_of
-from vire_edge.training.finish import predict
+from vire_edge.training.evaluation.reading import load_start, predict
 from vire_edge.training.settings import stored_settings
 
 
@@ -35,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network.compile(keras.optimizers.Adam(0.001), "sparse_categorical_crossentropy")
     images, labels = patterns(1, 24)
     network.fit(images[..., None], np.array(labels), batch_size=16, epochs=16, verbose=0)
-    assert (predict(network, Faces(images, np.array(labels))).argmax(axis=1) == labels).mean() > 0.9
+    assert (predict(network, images).argmax(axis=1) == labels).mean() > 0.9
     path = tmp_path_factory.mktemp("models") / "cnn.keras"
     network.save(path)
     return path
@@ -64,9 +62,9 @@ def test_fine_tuning_without_a_network_is_a_mistake(tmp_path: Path) -> None:
 
 def test_another_network_or_none_is_named(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r'cnn\.keras holds a network "cnn", not "vire"; .*--arch cnn'):
-        weights_of(trained, "vire")
+        load_start(trained, "vire")
     with pytest.raises(ModelError, match=r"missing\.keras is no Keras network"):
-        weights_of(tmp_path / "missing.keras", "vire")
+        load_start(tmp_path / "missing.keras", "vire")
     (tmp_path / "half.keras").write_bytes(trained.read_bytes()[:1000])
     with pytest.raises(ModelError, match=r"half\.keras is no Keras network"):
-        weights_of(tmp_path / "half.keras", "cnn")
+        load_start(tmp_path / "half.keras", "cnn")

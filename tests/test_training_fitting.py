@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,17 +9,18 @@ import numpy as np
 import pytest
 from fer2013_samples import patterns
 
+from vire_edge.errors import TrainingError
 from vire_edge.training.architectures import Plan, build
 from vire_edge.training.backend import load_keras
 from vire_edge.training.data.augment import NONE
 from vire_edge.training.data.batches import Batches
 from vire_edge.training.data.dataset import Faces
 from vire_edge.training.evaluation.metrics import cross_entropy
-from vire_edge.training.finish import predict
+from vire_edge.training.evaluation.reading import predict
 from vire_edge.training.fitting import Average, Fitting, compile_for
 from vire_edge.training.progress import BatchDone, EpochDone, Event
 from vire_edge.training.recipes import Recipe, recipe_for
-from vire_edge.training.rundir import RunDirectory
+from vire_edge.training.rundir import EpochRecord, RunDirectory
 
 RECIPE = replace(
     recipe_for("best", "vire"), epochs=4, batch_size=16, warm_up=1, calm=0.25, averaging=0.8, learning_rate=0.05
@@ -44,7 +46,14 @@ class Stopped(Exception):  # noqa: N818  # no error: where a test ends a run
     pass
 
 
-def fitting(run: Path, *, stop_after: int = 99, recipe: Recipe = RECIPE, events: list[Event] | None = None) -> Fitting:
+def fitting(
+    run: Path,
+    *,
+    stop_after: int = 99,
+    recipe: Recipe = RECIPE,
+    events: list[Event] | None = None,
+    directory: RunDirectory | None = None,
+) -> Fitting:
     def on_event(event: Event) -> None:
         if events is not None:
             events.append(event)
@@ -54,7 +63,15 @@ def fitting(run: Path, *, stop_after: int = 99, recipe: Recipe = RECIPE, events:
     run.mkdir(exist_ok=True)
     batches, network = Batches(LEARN, recipe, seed=1), small_network()
     compile_for(network, recipe, steps_per_epoch=len(batches))
-    return Fitting(network, batches, held_out=HELD_OUT, recipe=recipe, seed=1, run=RunDirectory(run), on_event=on_event)
+    return Fitting(
+        network,
+        batches,
+        held_out=HELD_OUT,
+        recipe=recipe,
+        seed=1,
+        run=directory or RunDirectory(run),
+        on_event=on_event,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +114,7 @@ def test_averaged_weights_and_statistics_are_measured_and_kept(whole: Fitting, w
     assert not np.array_equal(kept[3], checkpoint.weights[3]), "the moving mean of batch norm"
     network = small_network()
     network.set_weights(kept)
-    measured = cross_entropy(predict(network, HELD_OUT), HELD_OUT.labels)
+    measured = cross_entropy(predict(network, HELD_OUT.images), HELD_OUT.labels)
     assert measured == pytest.approx(whole.history[-1].held_out_loss, abs=1e-5)
     assert whole.kept_epoch == RECIPE.epochs
 
@@ -138,6 +155,27 @@ def test_patience_ends_a_run_that_gets_no_better_and_keeps_its_best_epoch(tmp_pa
     resumed.restore()
     assert resumed.is_complete
     assert len(resumed.history) == len(losses)
+
+
+def test_diverged_training_is_told_before_anything_is_kept(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, learning_rate=1e30, averaging=0.0)
+    run = fitting(tmp_path / "run", recipe=recipe)
+    with pytest.raises(TrainingError, match=r"diverged in epoch \d: .* lower --learning-rate"):
+        run.run_epochs()
+    assert len(run.history) == RunDirectory(tmp_path / "run").epochs_done
+
+
+def test_ctrl_c_while_an_epoch_is_written_waits_until_it_is(tmp_path: Path) -> None:
+    class Interrupted(RunDirectory):
+        def write_history(self, records: list[EpochRecord]) -> None:
+            signal.raise_signal(signal.SIGINT)
+            super().write_history(records)
+
+    run = fitting(tmp_path / "run", directory=Interrupted(tmp_path / "run"))
+    assert run.run_epochs() is True
+    resumed = fitting(tmp_path / "run")
+    resumed.restore()
+    assert len(run.history) == len(resumed.history) == 1
 
 
 def test_focal_loss_counts_sure_images_less() -> None:

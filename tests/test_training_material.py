@@ -95,8 +95,9 @@ def test_leaks_are_dropped_on_request_where_the_recipe_does_not_clean(tmp_path: 
     kept, dropped = gather(asked), gather(replace(asked, drop_leaks=True))
     assert kept.ready.findings == dropped.ready.findings
     assert (kept.ready.findings.leaks, kept.ready.findings.repeats) == (2, 1)
-    assert len(kept.learn) + len(kept.held_out) == 22
-    assert len(dropped.learn) + len(dropped.held_out) == 20  # the repeat inside the training split stays
+    distinct = [len(set(cleaning.keys(found.learn.followed_by(found.held_out)))) for found in (kept, dropped)]
+    assert distinct == [21, 19]
+    assert not cleaning.repeats_of(kept.learn, kept.held_out).any()
     assert not cleaning.repeats_of(dropped.learn, dropped.evaluation).any()
 
 
@@ -104,15 +105,40 @@ def test_own_faces_are_repeated_and_a_fifth_of_each_class_is_set_aside(tmp_path:
     plain = gather(settings(tmp_path))
     material = gather(settings(tmp_path, faces=own_folder(tmp_path), faces_repeats=3))
     assert material.own is not None
-    assert np.bincount(material.own.labels).tolist() == [2] * 7
+    aside = np.bincount(material.own.labels)
+    assert ((aside >= 1) & (aside <= 5)).all()
     mine = material.learn.take(np.arange(len(plain.learn), len(material.learn)))
-    assert len(mine) == 3 * 56
-    assert len(set(cleaning.keys(mine))) == 56
+    learnt = 70 - len(material.own)
+    assert len(mine) == 3 * learnt
+    assert len(set(cleaning.keys(mine))) == learnt
     assert not cleaning.repeats_of(mine, material.own).any()
     assert material.held_out.digest() == plain.held_out.digest()
     assert material.learn.take(np.arange(len(plain.learn))).order_digest() == plain.learn.order_digest()
     assert material.ready.own is not None
-    assert (material.ready.own.learnt, material.ready.own.set_aside, material.ready.own.has_test) == (56, 14, False)
+    assert (material.ready.own.learnt, material.ready.own.set_aside, material.ready.own.has_test) == (
+        learnt,
+        len(material.own),
+        False,
+    )
+
+
+def test_pictures_that_come_later_change_nothing_about_those_set_aside() -> None:
+    some, more = faces(7, 40), faces(7, 60)
+    learnt, aside = cleaning.set_aside(some, 0.2, left=1)
+    assert 30 < len(aside) < 80
+    learnt_later, aside_later = cleaning.set_aside(more, 0.2, left=1)
+    assert not cleaning.repeats_of(aside_later, learnt).any()
+    assert not cleaning.repeats_of(aside, learnt_later).any()
+
+
+def test_own_faces_that_stand_in_fer2013_are_not_both_learnt_and_measured(tmp_path: Path) -> None:
+    data = settings(tmp_path).data
+    assert data is not None
+    mine = Dataset({Split.TRAINING: load(data)[Split.TRAINING]})
+    material = gather(settings(tmp_path, faces=write_folders(tmp_path / "mine", mine)))
+    assert material.own is not None
+    assert not cleaning.repeats_of(material.own, material.learn).any()
+    assert not cleaning.repeats_of(material.held_out, material.learn).any()
 
 
 def test_own_test_folder_is_what_is_set_aside_and_never_learnt_from(tmp_path: Path) -> None:
@@ -129,15 +155,22 @@ def test_own_faces_beside_votes_are_learnt_by_their_labels(tmp_path: Path) -> No
     votes = fer_plus_csv(tmp_path, patterns(1, 12)[1])
     material = gather(settings(tmp_path, recipe=VOTING, fer_plus=votes, faces=own_folder(tmp_path), faces_repeats=1))
     assert material.learn.votes is not None
-    last = material.learn.votes[-56:]
+    assert material.ready.own is not None
+    mine = material.ready.own.learnt
+    last = material.learn.votes[-mine:]
     assert (last.max(axis=1) == 1).all()
-    assert np.array_equal(last.argmax(axis=1), material.learn.labels[-56:])
+    assert np.array_equal(last.argmax(axis=1), material.learn.labels[-mine:])
 
 
 def test_own_faces_alone_give_a_tenth_to_measure_on(tmp_path: Path) -> None:
     material = gather(settings(tmp_path, data=None, faces=own_folder(tmp_path)))
-    counts = [np.bincount(part.labels).tolist() for part in (material.evaluation, material.held_out, material.learn)]
-    assert counts == [[1] * 7, [1] * 7, [8] * 7]
+    evaluated, held_out, learnt = (
+        np.bincount(part.labels) for part in (material.evaluation, material.held_out, material.learn)
+    )
+    assert (evaluated >= 1).all()
+    assert held_out.tolist() == [1] * 7
+    assert (evaluated + learnt).tolist() == [9] * 7
+    assert not cleaning.repeats_of(material.evaluation, material.training).any()
     parts = material.learn.followed_by(material.held_out).followed_by(material.evaluation)
     assert parts.digest() == faces(7, 10).digest()
     assert material.own is None

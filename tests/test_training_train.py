@@ -85,21 +85,18 @@ def weights(run: Path) -> list[Any]:
 
 
 def test_paper_presets_hold_the_published_values() -> None:
-    first, second = recipe_for("paper-1", "cnn"), recipe_for("paper-2", "cnn")
-    assert (first.learning_rate, first.batch_size, first.epochs, first.initializer) == (
-        0.000828395,
-        8,
-        50,
-        "he_normal",
-    )
-    assert (second.learning_rate, second.batch_size, second.epochs, second.initializer) == (
-        0.000167163,
-        16,
-        150,
-        "glorot_uniform",
-    )
-    assert first.augmentation.changes_nothing
-    assert not second.augmentation.changes_nothing
+    published = {
+        ("paper-1", "cnn"): (0.000828395, 8, 50, "he_normal"),
+        ("paper-1", "alexnet"): (0.000141436, 64, 50, "lecun_normal"),
+        ("paper-1", "densenet"): (0.000139557, 8, 25, "lecun_normal"),
+        ("paper-2", "cnn"): (0.000167163, 16, 150, "glorot_uniform"),
+        ("paper-2", "alexnet"): (0.000248422, 8, 150, "lecun_normal"),
+        ("paper-2", "densenet"): (0.000433757, 8, 150, "he_normal"),
+    }
+    for (preset, name), values in published.items():
+        recipe = recipe_for(preset, name)
+        assert (recipe.learning_rate, recipe.batch_size, recipe.epochs, recipe.initializer) == values
+        assert recipe.augmentation.changes_nothing == (preset == "paper-1")
     assert all(name in ARCHITECTURES for recipes in PRESETS.values() for name in recipes)
 
 
@@ -210,6 +207,26 @@ def test_run_whose_checkpoint_is_gone_is_not_begun_anew(result: RunResult, tmp_p
         train(stored_settings(tmp_path), on_event=lambda _: None, resume=True)
 
 
+def test_run_stopped_while_its_first_checkpoint_was_written_begins_anew(result: RunResult, tmp_path: Path) -> None:
+    for path in result.run.iterdir():
+        if path.name not in {"checkpoint.npz", "history.json"}:
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    history = json.loads((result.run / "history.json").read_text())
+    (tmp_path / "history.json").write_text(json.dumps(history[:1]))
+    again = train(stored_settings(tmp_path), on_event=lambda _: None, resume=True)
+    assert again.epochs == result.epochs
+    assert again.metrics["public_test"]["loss"] == pytest.approx(result.metrics["public_test"]["loss"], abs=1e-4)
+
+
+def test_damaged_checkpoint_is_named(result: RunResult, tmp_path: Path) -> None:
+    for path in result.run.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    checkpoint = tmp_path / "checkpoint.npz"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
+    with pytest.raises(TrainingError, match=r"checkpoint\.npz is damaged"):
+        train(stored_settings(tmp_path), on_event=lambda _: None, resume=True)
+
+
 def test_resume_of_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="is no training run"):
         stored_settings(tmp_path)
@@ -306,7 +323,7 @@ def test_missing_extra_names_the_remedy() -> None:
 def test_importing_the_package_loads_no_framework() -> None:
     code = (
         "import sys, pkgutil, importlib, vire_edge.training as t\n"
-        "[importlib.import_module(f'vire_edge.training.{m.name}') for m in pkgutil.iter_modules(t.__path__)]\n"
-        "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'onnx')))"
+        "[importlib.import_module(m.name) for m in pkgutil.walk_packages(t.__path__, 'vire_edge.training.')]\n"
+        "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'onnx', 'optuna', 'matplotlib.pyplot')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

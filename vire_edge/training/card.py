@@ -147,7 +147,7 @@ def _data(data: dict[str, Any], settings: TrainSettings) -> str:
         )
         notes[-1] += f" and {data['undecided']} undecided ones." if data.get("undecided") else "."
     if own is not None and settings.data is not None:
-        drawn = "their test folder" if own["has_test"] else "drawn by chance"
+        drawn = "their test folder" if own["has_test"] else "drawn by their pixels"
         notes.append(
             f"Beside it {own['learnt']} of a user's own faces, {own['repeats']} times in an epoch; {own['set_aside']} "
             f"more ({drawn}) were never learnt from. Digest `{own['digest']}`."

@@ -10,28 +10,22 @@ from numpy.typing import NDArray
 
 from vire_edge.errors import TrainingError
 from vire_edge.training.architectures import Plan, build
-from vire_edge.training.backend import KerasModel, load_keras
+from vire_edge.training.backend import KerasModel
 from vire_edge.training.data.cleaning import repeats_of
 from vire_edge.training.data.dataset import Faces
 from vire_edge.training.data.material import Material
 from vire_edge.training.evaluation.confusion import confusion_csv
-from vire_edge.training.evaluation.metrics import Metrics, fit_temperature, measure, temper
-from vire_edge.training.evaluation.reading import load_network
+from vire_edge.training.evaluation.metrics import Metrics, fit_temperature, measure, tempered
+from vire_edge.training.evaluation.reading import load_network, predict
 from vire_edge.training.export import Provenance, export
 from vire_edge.training.report import plots
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import TrainSettings, stored_settings
 
-PREDICT_BATCH = 512
 SPLITS = ("public_test", "public_test_without_repeats")
 """Keys of `metrics.json`: all of PublicTest, and without the images that repeat a training image."""
 OWN_SPLITS = ("own_faces", "own_faces_without_repeats")
 """The same of a user's own faces, where they come alone; beside FER2013 only the first, of those set aside."""
-
-
-def predict(model: KerasModel, faces: Faces) -> NDArray[np.float32]:
-    """Probabilities `[N, 7]` as the network gives them."""
-    return np.asarray(model.predict(faces.images[..., None], batch_size=PREDICT_BATCH, verbose=0))
 
 
 def evaluation_keys(metrics: dict[str, Any]) -> tuple[str, str]:
@@ -41,7 +35,7 @@ def evaluation_keys(metrics: dict[str, Any]) -> tuple[str, str]:
 
 def measure_on(network: KerasModel, temperature: float, faces: Faces) -> Metrics:
     """Figures of a network on faces, its answers calibrated."""
-    return measure(_tempered(predict(network, faces), temperature), faces.labels)
+    return measure(tempered(predict(network, faces.images), temperature), faces.labels)
 
 
 def finish(run: RunDirectory, settings: TrainSettings, material: Material, *, epoch: int) -> dict[str, Any]:
@@ -62,31 +56,33 @@ def finish(run: RunDirectory, settings: TrainSettings, material: Material, *, ep
     run.save_model(run.keras_model, network)
 
     held_out, evaluation = material.held_out, material.evaluation
-    of_held_out = predict(network, held_out)
+    of_held_out = predict(network, held_out.images)
     temperature = fit_temperature(of_held_out, held_out.labels)
     metrics = {
         "epoch": epoch,
         "temperature": temperature,
-        "held_out": measure(_tempered(of_held_out, temperature), held_out.labels).as_dict(),
+        "held_out": measure(tempered(of_held_out, temperature), held_out.labels).as_dict(),
     }
-    probabilities = _tempered(predict(network, evaluation), temperature)
+    probabilities = tempered(predict(network, evaluation.images), temperature)
     pair = with_and_without_repeats(probabilities, evaluation, material.training)
-    keys = OWN_SPLITS if settings.data is None else SPLITS
-    metrics |= {key: figures.as_dict() for key, figures in zip(keys, pair, strict=True)}
+    metrics |= {key: figures.as_dict() for key, figures in zip(_keys(settings), pair, strict=True)}
     if material.own is not None:
         metrics[OWN_SPLITS[0]] = measure_on(network, temperature, material.own).as_dict()
-    if settings.start_from is not None:
-        metrics["before"] = _before(settings.start_from, material, keys[0])
+    if run.before.exists():
+        metrics["before"] = run.read_json(run.before)
     run.write_json(run.metrics, metrics)
     _export(run, settings, network, metrics, run.onnx_model)
     leave_plots(run, metrics)
     return metrics
 
 
-def _before(start: Path, material: Material, key: str) -> dict[str, Any]:
-    """What the network that a run went on from had read: accuracy and macro-F1 by the key of the same faces."""
-    network = load_network(start)
-    faces = {key: material.evaluation} | ({} if material.own is None else {OWN_SPLITS[0]: material.own})
+def _keys(settings: TrainSettings) -> tuple[str, str]:
+    return OWN_SPLITS if settings.data is None else SPLITS
+
+
+def read_before(network: KerasModel, settings: TrainSettings, material: Material) -> dict[str, Any]:
+    """What a network reads that a run goes on from: accuracy and macro-F1, by the keys of `metrics.json`."""
+    faces = {_keys(settings)[0]: material.evaluation} | ({} if material.own is None else {OWN_SPLITS[0]: material.own})
     figures = {name: measure_on(network, 1.0, chosen) for name, chosen in faces.items()}
     return {name: {"accuracy": value.accuracy, "macro_f1": value.macro_f1} for name, value in figures.items()}
 
@@ -120,13 +116,13 @@ def export_run(path: Path, out: Path) -> dict[str, Any]:
 
     Raises:
         TrainingError: the directory holds no finished run.
-        ModelError: the exported graph computes something else.
+        ModelError: the network is damaged, or the exported graph computes something else.
     """
     run = RunDirectory(path)
     settings = stored_settings(path)
     if not run.keras_model.exists():
         raise TrainingError(f"{path} is not finished; finish it with: vire-edge train --run {path} --resume")
-    network = load_keras().saving.load_model(run.keras_model)
+    network = load_network(run.keras_model)
     metrics: dict[str, Any] = run.read_json(run.metrics)
     _export(run, settings, network, metrics, out)
     return metrics
@@ -155,7 +151,3 @@ def _export(
         training_command=settings.command,
     )
     export(network, out, temperature=metrics["temperature"], provenance=provenance)
-
-
-def _tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
-    return temper(np.log(np.maximum(probabilities, 1e-12)), temperature)

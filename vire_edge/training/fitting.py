@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import signal
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vire_edge.errors import TrainingError
 from vire_edge.training.backend import KerasModel, load_keras
 from vire_edge.training.data.batches import Batches
 from vire_edge.training.data.dataset import Faces
 from vire_edge.training.evaluation.metrics import cross_entropy
-from vire_edge.training.finish import predict
+from vire_edge.training.evaluation.reading import predict
 from vire_edge.training.progress import BatchDone, EpochDone, OnEvent
 from vire_edge.training.recipes import Optimizer, Recipe
 from vire_edge.training.rundir import Checkpoint, EpochRecord, RunDirectory
@@ -27,11 +33,12 @@ def compile_for(model: KerasModel, recipe: Recipe, *, steps_per_epoch: int) -> N
     keras = load_keras()
     rate: Any = recipe.learning_rate
     if recipe.cosine:
+        warm_up = recipe.warm_up_epochs
         rate = keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=0.0,
-            warmup_target=recipe.learning_rate,
-            warmup_steps=steps_per_epoch * recipe.warm_up,
-            decay_steps=steps_per_epoch * max(1, recipe.epochs - recipe.warm_up),
+            initial_learning_rate=0.0 if warm_up else recipe.learning_rate,
+            warmup_target=recipe.learning_rate if warm_up else None,
+            warmup_steps=steps_per_epoch * warm_up,
+            decay_steps=steps_per_epoch * (recipe.epochs - warm_up),
         )
     decay = recipe.weight_decay or None
     if recipe.optimizer is Optimizer.SGD:
@@ -73,6 +80,22 @@ class Average:
             np.add(average, (1 - momentum) * (weight - average), out=average)
 
 
+@contextlib.contextmanager
+def _interrupt_waits() -> Iterator[None]:
+    """Let Ctrl-C take effect at the end of this block. Only the main thread hears it, and only that can wait."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: heard.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if heard:
+        raise KeyboardInterrupt
+
+
 class Fitting:
     """A network on its way through the epochs."""
 
@@ -112,9 +135,14 @@ class Fitting:
     def restore(self) -> None:
         """Go back to where the run's checkpoint was made."""
         weights, optimizer, averaged = self._run.load_checkpoint()
-        self._model.set_weights(weights)
-        for variable, value in zip(self._model.optimizer.variables, optimizer, strict=True):
-            variable.assign(value)
+        try:
+            self._model.set_weights(weights)
+            for variable, value in zip(self._model.optimizer.variables, optimizer, strict=True):
+                variable.assign(value)
+        except ValueError as error:
+            raise TrainingError(
+                f"{self._run.checkpoint} is of another network or optimizer ({error}); start a new run"
+            ) from error
         self._average.values = averaged
         self._step = int(self._model.optimizer.iterations)
         self.history = self._run.read_history(self._step // len(self._batches))
@@ -136,7 +164,9 @@ class Fitting:
                     self._model.reset_metrics()
                     figures = self._model.train_on_batch(faces, targets, sample_weight=weights, return_dict=True)
                     self._step_done(batch, len(faces), figures)
-                self._end(len(self.history))
+                # Ctrl-C in the middle would leave weights, history and checkpoint of different epochs.
+                with _interrupt_waits():
+                    self._end(len(self.history))
         except KeyboardInterrupt:
             return True
         return False
@@ -176,7 +206,7 @@ class Fitting:
         current = self._model.get_weights()
         if self._recipe.averaging:
             self._model.set_weights(self._average.values)
-        probabilities = predict(self._model, self._held_out)
+        probabilities = predict(self._model, self._held_out.images)
         record = EpochRecord(
             epoch=epoch + 1,
             learning_rate=float(self._model.optimizer.learning_rate),
@@ -186,6 +216,11 @@ class Fitting:
             held_out_accuracy=float((probabilities.argmax(axis=1) == self._held_out.labels).mean()),
             seconds=round(seconds, 3),
         )
+        if not math.isfinite(record.held_out_loss):
+            raise TrainingError(
+                f"the training diverged in epoch {record.epoch}: its held-out loss is {record.held_out_loss}; "
+                "begin anew with a lower --learning-rate"
+            )
         self.history.append(record)
         kept = self.kept_epoch == record.epoch
         if kept:

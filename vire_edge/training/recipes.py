@@ -44,8 +44,8 @@ class Recipe:
     mixup: float = 0.0
     """Lay faces over each other in every other batch, by chance; the beta distribution's parameter, 0 for never."""
     calm: float = 0.0
-    """The last share of the epochs: faces moved half as far, whole, unmixed, and read by their labels alone,
-    unless the votes are all that is learnt."""
+    """The last share of the epochs: faces moved half as far, whole, unmixed, and read by their labels (and
+    teachers) alone, unless the votes are all that is learnt."""
     class_weight_power: float = 0.0
     """A class counts with its frequency to minus this power: 0 all images alike, 1 all classes alike."""
     focal_gamma: float = 0.0
@@ -63,6 +63,11 @@ class Recipe:
     """Keep the epoch with the lowest held-out loss; else the last."""
     patience: int = 0
     """Stop after so many epochs without a lower held-out loss, and keep the best; 0 for never."""
+
+    @property
+    def warm_up_epochs(self) -> int:
+        """The warm-up, or a third of a run that is too short for it."""
+        return min(self.warm_up, self.epochs // 3)
 
     @property
     def keeps_best(self) -> bool:
@@ -86,7 +91,8 @@ PAPER_1: dict[str, Recipe] = {
     "densenet": Recipe(learning_rate=0.000139557, batch_size=8, epochs=25, initializer="lecun_normal", dropout=0.0),
 }
 """Scenario I: the published values, without augmentation. Optimizer and dropout, but for the CNN's, are not published:
-Adam, and what the architectures' own papers have."""
+Adam, and what the architectures' own papers have. One face in twenty is held out to fit the temperature; the
+publication learnt from all."""
 
 PAPER_2: dict[str, Recipe] = {
     "cnn": Recipe(
@@ -191,7 +197,7 @@ DEFAULT: dict[str, Recipe] = {
         keep_best=True,
     ),
 }
-"""The recipes that take an hour or less on two cores."""
+"""The recipes for a first look: an hour or less on two cores, "alexnet" two to three."""
 
 FINE_TUNE: dict[str, Recipe] = {
     name: replace(
@@ -201,6 +207,7 @@ FINE_TUNE: dict[str, Recipe] = {
         epochs=3,
         warm_up=1,
         calm=1.0,
+        votes=0.0,
         mixup=0.0,
         averaging=0.99,
     )

@@ -5,9 +5,13 @@ Every file is whole or absent: it is written beside its place and moved there.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import zipfile
+import zlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,6 +100,11 @@ class RunDirectory:
         return self.path / "history.png"
 
     @property
+    def before(self) -> Path:
+        """What the network that the run went on from had read, JSON."""
+        return self.path / "before.json"
+
+    @property
     def data(self) -> Path:
         """Digests and counts of the images, JSON."""
         return self.path / "data.json"
@@ -147,9 +156,24 @@ class RunDirectory:
         self._replace(self.path / "history.csv", text.getvalue().encode())
 
     def read_history(self, epochs: int | None = None) -> list[EpochRecord]:
-        """The first `epochs` records, or all; a kill may have left one more than the checkpoint knows."""
-        rows = self.read_json(self.path / "history.json")
-        return [EpochRecord(**row) for row in rows[:epochs]]
+        """The first `epochs` records, or all; a kill may have left one more than the checkpoint knows.
+
+        Raises:
+            TrainingError: the history is missing, damaged, empty or of another version.
+        """
+        path = self.path / "history.json"
+        try:
+            records = [EpochRecord(**row) for row in self.read_json(path)]
+        except TypeError as error:
+            raise TrainingError(f"{path} is of another version ({error}); start a new run") from error
+        if not records:
+            raise TrainingError(f"{path} holds no epoch; start a new run")
+        return records[:epochs]
+
+    @property
+    def epochs_done(self) -> int:
+        """How many epochs the history knows; none where there is no history yet."""
+        return len(self.read_history()) if (self.path / "history.json").exists() else 0
 
     def write_bytes(self, path: Path, content: bytes) -> None:
         """Write a file in one step."""
@@ -158,8 +182,9 @@ class RunDirectory:
     def save_model(self, path: Path, model: Any) -> None:
         """Save a Keras model in one step."""
         half = path.with_suffix(".half.keras")
-        model.save(half)
-        half.replace(path)
+        with _whole_or_absent(path, half):
+            model.save(half)
+            half.replace(path)
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Save it in one step."""
@@ -174,7 +199,7 @@ class RunDirectory:
 
     def load_checkpoint(self) -> Checkpoint:
         """The last one saved."""
-        with np.load(self.checkpoint) as arrays:
+        with _damage_named(self.checkpoint), np.load(self.checkpoint) as arrays:
             # An archive lists its arrays in the order in which they were written.
             return Checkpoint(
                 *(
@@ -191,15 +216,29 @@ class RunDirectory:
 
     def load_weights(self) -> list[NDArray[np.floating[Any]]]:
         """The chosen weights."""
-        with np.load(self.kept) as arrays:
+        with _damage_named(self.kept), np.load(self.kept) as arrays:
             return [arrays[name] for name in arrays.files]
 
     def _replace(self, path: Path, content: bytes) -> None:
         half = path.with_name(path.name + ".half")
-        try:
+        with _whole_or_absent(path, half):
             half.write_bytes(content)
             half.replace(path)
-        except OSError as error:
-            raise StorageError(
-                f"{path} cannot be written ({error.strerror}); free some space and use --resume"
-            ) from error
+
+
+@contextlib.contextmanager
+def _whole_or_absent(path: Path, half: Path) -> Iterator[None]:
+    """Leave nothing half written, which would keep a full disk full."""
+    try:
+        yield
+    except OSError as error:
+        half.unlink(missing_ok=True)
+        raise StorageError(f"{path} cannot be written ({error.strerror}); free some space and use --resume") from error
+
+
+@contextlib.contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, EOFError, KeyError, zlib.error, zipfile.BadZipFile) as error:
+        raise TrainingError(f"{path} is damaged ({error}), so the run cannot go on; start a new one") from error

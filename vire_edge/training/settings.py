@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from vire_edge.errors import TrainingError
@@ -66,8 +67,8 @@ class TrainSettings:
         """The command that repeats this run, with the data's name instead of its path."""
         base, used = recipe_for(self.preset, self.architecture), self.effective_recipe
         words = ["vire-edge train", *self._data_options]
-        words += [f"--teacher {teacher.name}" for teacher in self.teachers]
-        words += [] if self.start_from is None else [f"--start-from {self.start_from.name}"]
+        words += [f"--teacher {quote(teacher.name)}" for teacher in self.teachers]
+        words += [] if self.start_from is None else [f"--start-from {quote(self.start_from.name)}"]
         words += [f"--arch {self.architecture}"]
         words += [f"--preset {self.preset}", f"--seed {self.seed}"]
         words += [
@@ -80,10 +81,10 @@ class TrainSettings:
 
     @property
     def _data_options(self) -> list[str]:
-        words = [] if self.data is None else [f"--data {self.data.name}"]
-        words += [] if self.fer_plus is None else [f"--fer-plus {self.fer_plus.name}"]
+        words = [] if self.data is None else [f"--data {quote(self.data.name)}"]
+        words += [] if self.fer_plus is None else [f"--fer-plus {quote(self.fer_plus.name)}"]
         words += [] if self.fer_plus_as is VotesAs.MIXED else [f"--fer-plus-as {self.fer_plus_as}"]
-        words += [] if self.faces is None else [f"--faces {self.faces.name}"]
+        words += [] if self.faces is None else [f"--faces {quote(self.faces.name)}"]
         words += [] if self.faces_repeats == FACES_REPEATS else [f"--faces-repeats {self.faces_repeats}"]
         return [*words, "--drop-leaks"] if self.drop_leaks else words
 

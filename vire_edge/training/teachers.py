@@ -1,7 +1,8 @@
 """Trained model files → what a network that learns may imitate (distillation, Hinton et al. 2015).
 
 A teacher's doubt tells more of a face than its label: which other expressions it resembles.
-Several teachers answer with their mean, as an ensemble.
+Several teachers answer with their mean, as an ensemble, and each with the mean of a face and its mirror image: a
+smile is one from either side.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def ensemble(paths: Sequence[Path]) -> Reader | None:
     models = [open_model(path) for path in paths]
 
     def answer(faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.asarray(np.mean([model(faces) for model in models], axis=0), np.float32)
+        views = (faces, np.ascontiguousarray(faces[:, :, ::-1]))
+        return np.asarray(np.mean([model(view) for model in models for view in views], axis=0), np.float32)
 
     return answer

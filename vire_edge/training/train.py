@@ -15,8 +15,8 @@ from vire_edge.training.architectures import Plan, build
 from vire_edge.training.backend import environment, load_keras
 from vire_edge.training.data.batches import Batches
 from vire_edge.training.data.material import gather
-from vire_edge.training.evaluation.reading import weights_of
-from vire_edge.training.finish import finish
+from vire_edge.training.evaluation.reading import load_start
+from vire_edge.training.finish import finish, read_before
 from vire_edge.training.fitting import Fitting, compile_for
 from vire_edge.training.progress import DataReady, OnEvent, Reading
 from vire_edge.training.rundir import RunDirectory
@@ -63,17 +63,20 @@ def train(settings: TrainSettings, *, on_event: OnEvent, resume: bool = False) -
     run = RunDirectory(settings.run)
     material = gather(settings, on_row=lambda count: on_event(Reading(count)))
     learn, held_out = material.learn, material.held_out
+    goes_on = resume and run.checkpoint.exists()
+    start = None if goes_on or settings.start_from is None else load_start(settings.start_from, settings.architecture)
     _open(run, settings, material.ready, resume=resume)
     on_event(material.ready)
 
     batches = Batches(learn, recipe, seed=settings.seed, teacher=teacher)
     keras.utils.set_random_seed(settings.seed)
     model = build(settings.architecture, Plan(recipe.initializer, recipe.dropout), settings.precision)
-    if settings.start_from is not None:
-        model.set_weights(weights_of(settings.start_from, settings.architecture))
+    if start is not None:
+        model.set_weights(start.get_weights())
+        run.write_json(run.before, read_before(start, settings, material))
     compile_for(model, recipe, steps_per_epoch=len(batches))
     fitting = Fitting(model, batches, held_out=held_out, recipe=recipe, seed=settings.seed, run=run, on_event=on_event)
-    if resume and run.checkpoint.exists():
+    if goes_on:
         fitting.restore()
     interrupted = fitting.run_epochs()
     if not fitting.history:
@@ -85,10 +88,12 @@ def train(settings: TrainSettings, *, on_event: OnEvent, resume: bool = False) -
 def _open(run: RunDirectory, settings: TrainSettings, ready: DataReady, *, resume: bool) -> None:
     """Begin the directory, or make sure that a resumed run goes on with the same images."""
     if not resume:
+        versions = environment()
         run.create()
-        run.write_json(run.settings, settings.as_json())
-        run.write_json(run.environment, environment())
+        run.write_json(run.environment, versions)
         run.write_json(run.data, asdict(ready))
+        # Last: a directory with settings is a run.
+        run.write_json(run.settings, settings.as_json())
         return
     stored, given = run.read_json(run.data), settings.data or settings.faces
     if stored["split_digest"] != ready.split_digest:
@@ -98,8 +103,17 @@ def _open(run: RunDirectory, settings: TrainSettings, ready: DataReady, *, resum
         raise TrainingError(
             f"{run.path} was started with these images in another order; give the same files, not copies"
         )
-    if run.kept.exists() and not run.checkpoint.exists():
+    # Measured on other images, its figures would not be those of its record.
+    if stored["dataset_digest"] != ready.dataset_digest or _own_digest(stored) != _own_digest(asdict(ready)):
+        raise TrainingError(f"{run.path} was started with other images to measure on than {given} holds now")
+    # One epoch's weights without a checkpoint: stopped while the first was being written.
+    if run.kept.exists() and not run.checkpoint.exists() and run.epochs_done > 1:
         raise TrainingError(f"{run.checkpoint} is missing, so the run cannot go on; start a new one")
+
+
+def _own_digest(ready: dict[str, Any]) -> str | None:
+    own = ready.get("own")
+    return own and str(own["digest"])
 
 
 __all__ = ["RunResult", "TrainSettings", "train"]

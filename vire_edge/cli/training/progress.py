@@ -87,10 +87,10 @@ class Reporter:
             print_line(
                 f"{found.images} own faces: {found.repeats} repeats, {found.conflicting} with conflicting labels, "
                 f"{found.blank} blank; {mine.learnt} learnt from, {mine.repeats} times in an epoch; "
-                f"{mine.set_aside} {'from test/' if mine.has_test else 'drawn by chance'} set aside to measure on"
+                f"{mine.set_aside} {'from test/' if mine.has_test else 'drawn by their pixels'} set aside to measure on"
             )
             print_line(_by_class(found))
-        drawn = " (a tenth, drawn by chance)" if alone and mine is not None and not mine.has_test else ""
+        drawn = " (a tenth, drawn by their pixels)" if alone and mine is not None and not mine.has_test else ""
         print_line(
             f"learning from {ready.learnt}, {ready.held_out} held out, {ready.evaluated_on} {ready.evaluated}{drawn}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as shells give it."""
+_MOVABLE = {"run", "resume", "data", "faces", "fer_plus"}
 
 
 def train(
+    context: typer.Context,
     *,
     data: Annotated[Path | None, typer.Option(help=DATA)] = None,
     faces: Annotated[
@@ -65,7 +68,7 @@ def train(
     run: Annotated[
         Path | None, typer.Option(help="Directory for the results; runs/ARCH-PRESET-TIME when omitted.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same run.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same run.")] = 1,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0.0, help="Instead of the recipe's.")] = None,
@@ -116,7 +119,6 @@ def train(
         "faces_repeats": faces_repeats,
         "fer_plus": fer_plus,
         "fer_plus_as": fer_plus_as,
-        "precision": precision,
     }
     chosen = {name: value for name, value in chosen.items() if value is not None}
     if resume:
@@ -124,6 +126,7 @@ def train(
             raise typer.BadParameter(
                 "it needs the directory of the run to go on with: --run DIR", param_hint="--resume"
             )
+        _check_resumed(context)
         settings = replace(stored_settings(run), **chosen)
     else:
         _check_names(arch, preset, initializer)
@@ -140,6 +143,7 @@ def train(
             drop_leaks=drop_leaks,
             teachers=tuple(teacher or ()),
             start_from=start_from,
+            precision=precision or Precision.FLOAT32,
         )
         values = (epochs, batch_size, learning_rate, initializer, patience, class_weight_power, focal_gamma)
         given = dict(zip(OVERRIDES, values, strict=True))
@@ -151,11 +155,22 @@ def train(
         _train(settings, resume=resume)
 
 
+def _check_resumed(context: typer.Context) -> None:
+    """A run goes on as it was begun; only its files may lie elsewhere now."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE" and name not in _MOVABLE:
+            raise typer.BadParameter(
+                "a run that is resumed has its own; leave it out, or start a new run",
+                param_hint=f"--{name.replace('_', '-')}",
+            )
+
+
 def _describe_data(settings: TrainSettings) -> None:
     from vire_edge.training.data.material import gather
     from vire_edge.training.progress import Reading
 
-    with Reporter(Console(soft_wrap=True)) as report:
+    with Reporter(Console(soft_wrap=True, markup=False, highlight=False)) as report:
         report(gather(settings, on_row=lambda count: report(Reading(count))).ready)
 
 
@@ -203,7 +218,7 @@ def _train(settings: TrainSettings, *, resume: bool) -> None:
 
     if not resume and settings.run.joinpath("settings.json").exists():
         raise TrainingError(f"{settings.run} holds a run already; go on with --run {settings.run} --resume")
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, markup=False, highlight=False)
     with Reporter(console) as report:
         result = run_training(settings, on_event=report, resume=resume)
     keys = evaluation_keys(result.metrics)
@@ -221,5 +236,5 @@ def _train(settings: TrainSettings, *, resume: bool) -> None:
         console.print(f"before, {key.replace('_', ' ')}: accuracy {figures['accuracy']:.4f}")
     console.print(f"model, figures and history: {result.run}")
     if result.interrupted:
-        console.print(f"stopped early; go on with: vire-edge train --run {result.run} --resume")
+        console.print(f"stopped early; go on with: vire-edge train --run {shlex.quote(str(result.run))} --resume")
         raise typer.Exit(INTERRUPTED)

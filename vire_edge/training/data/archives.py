@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import lzma
 import os
 import zipfile
 import zlib
@@ -179,7 +180,7 @@ class Archive:
                 yield file
         except NotImplementedError as error:
             raise DatasetError(f"{self.where(name)} cannot be unpacked ({error}); pack it again as a zip") from error
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
             raise DatasetError(f"{self.where(name)} is damaged ({error}); download the archive again") from error
 
     def _check_sizes(self) -> None:

@@ -41,9 +41,10 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Written beside its place and moved there, so that a kill leaves no half file under the final name.
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        Path(file.name).replace(path)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            half = Path(folder) / path.name
+            np.savez(half, **arrays)  # type: ignore[arg-type]
+            half.replace(path)
     except OSError as error:
         raise StorageError(
             f"{path.parent} cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder with 100 MB free"

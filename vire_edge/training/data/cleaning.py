@@ -107,6 +107,26 @@ def hold_out(faces: Faces, share: float, *, seed: int) -> tuple[Faces, Faces]:
     return faces.take(~held), faces.take(held)
 
 
+def set_aside(faces: Faces, share: float, *, left: int) -> tuple[Faces, Faces]:
+    """Split by the pixels alone: a picture that was set aside once is so again when others have come or gone.
+
+    Args:
+        faces: more than `left` of each class that occurs.
+        share: of each class, 0..1, about, because pixels decide; at least one image.
+        left: at least so many of each class stay to be learnt from.
+
+    Returns:
+        (to learn from, set aside), both in the original order.
+    """
+    places = np.array([int.from_bytes(key[:8], "big") / 2**64 for key in keys(faces)])
+    aside = np.zeros(len(faces), bool)
+    for label in np.unique(faces.labels):
+        members = np.flatnonzero(faces.labels == label)
+        count = np.clip((places[members] < share).sum(), 1, len(members) - left)
+        aside[members[places[members].argsort()[:count]]] = True
+    return faces.take(~aside), faces.take(aside)
+
+
 def _blank(faces: Faces) -> NDArray[np.bool_]:
     flat = faces.images.reshape(len(faces), FACE_SIZE**2)
     return np.asarray(flat.max(axis=1) == flat.min(axis=1))

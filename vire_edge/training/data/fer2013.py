@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ def read_rows(file: io.BufferedReader, where: str) -> Iterator[Row]:
         binary = cast("BinaryIO", gzip.GzipFile(fileobj=file)) if is_gzip else file
         with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
             yield from _rows(_lines(text, where), where)
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         raise DatasetError(f"{where} is damaged or cut off ({error}); download it again") from error
     except UnicodeDecodeError as error:
         raise DatasetError(f"{where} is no text file ({error.reason}); give fer2013.csv or fer2013.csv.gz") from error

@@ -37,7 +37,7 @@ class Material:
     evaluation: Faces
     """PublicTest, or a part of the own faces where they come alone."""
     training: Faces
-    """All training faces, learnt from or not: what the evaluation may repeat."""
+    """All training faces but those measured on, learnt from or not: what the evaluation may repeat."""
     own: Faces | None
     """Own faces beside FER2013 that are measured on and never learnt from."""
     ready: DataReady
@@ -77,11 +77,13 @@ def _fer2013(dataset: Dataset, own: Dataset | None, settings: TrainSettings) -> 
         cleaned = cleaning.clean(cleaned, evaluation)
     elif settings.drop_leaks:
         cleaned = cleaning.without_leaks(cleaned, evaluation)
-    learn, held_out = cleaning.hold_out(cleaned, recipe.held_out, seed=settings.seed)
+    learn, held_out = _held_out(cleaned, settings)
     aside, of_own = None, None
     if own is not None:
         mine, aside = _set_aside(own, SET_ASIDE, settings, left=1)
-        mine = cleaning.without_leaks(mine, evaluation)
+        # Own faces may stand in FER2013, too.
+        mine = cleaning.without_leaks(cleaning.without_leaks(mine, evaluation), held_out)
+        learn = cleaning.without_leaks(learn, aside)
         learn = learn.followed_by(mine.repeated(settings.faces_repeats))
         of_own = OwnFaces(
             digest=own.digest(),
@@ -110,7 +112,7 @@ def _fer2013(dataset: Dataset, own: Dataset | None, settings: TrainSettings) -> 
 
 def _own_alone(own: Dataset, settings: TrainSettings) -> Material:
     mine, evaluation = _set_aside(own, EVALUATED, settings, left=2)
-    learn, held_out = cleaning.hold_out(mine, settings.effective_recipe.held_out, seed=settings.seed)
+    learn, held_out = _held_out(mine, settings)
     training = own[Split.TRAINING]
     findings = cleaning.inspect(training, own.splits.get(Split.PUBLIC_TEST, _none_of(training)))
     ready = DataReady(
@@ -124,7 +126,13 @@ def _own_alone(own: Dataset, settings: TrainSettings) -> Material:
         evaluated_on="own faces",
         own=OwnFaces(own.digest(), findings, len(learn), 1, len(evaluation), Split.PUBLIC_TEST in own.splits),
     )
-    return Material(learn, held_out, evaluation, training, None, ready)
+    return Material(learn, held_out, evaluation, mine, None, ready)
+
+
+def _held_out(faces: Faces, settings: TrainSettings) -> tuple[Faces, Faces]:
+    """What is learnt from, and what calibrates; where repeats were left in, none stands in both."""
+    learn, held_out = cleaning.hold_out(faces, settings.effective_recipe.held_out, seed=settings.seed)
+    return cleaning.without_leaks(learn, held_out), held_out
 
 
 def _annotated(dataset: Dataset, settings: TrainSettings, recipe: Recipe) -> Annotated:
@@ -148,7 +156,7 @@ def _annotated(dataset: Dataset, settings: TrainSettings, recipe: Recipe) -> Ann
 def _set_aside(own: Dataset, share: float, settings: TrainSettings, *, left: int) -> tuple[Faces, Faces]:
     """Own faces to learn from, at least `left` of each class, and those to measure on; no picture is in both.
 
-    The latter are the `test` folder, or else a stratified share.
+    The latter are the `test` folder, or else a share of each class.
     """
     training, clean = own[Split.TRAINING], settings.effective_recipe.clean
     if Split.PUBLIC_TEST in own.splits:
@@ -156,7 +164,7 @@ def _set_aside(own: Dataset, share: float, settings: TrainSettings, *, left: int
     else:
         training = cleaning.clean(training, _none_of(training)) if clean else training
         _check_enough(training, left + 1, settings)
-        mine, aside = cleaning.hold_out(training, share, seed=settings.seed)
+        mine, aside = cleaning.set_aside(training, share, left=left)
     mine = cleaning.clean(mine, aside) if clean else cleaning.without_leaks(mine, aside)
     _check_enough(mine, left, settings)
     return mine, aside

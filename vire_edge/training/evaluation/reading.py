@@ -23,7 +23,7 @@ from vire_edge.preprocess import FACE_SIZE
 from vire_edge.training.architectures import multiply_adds
 from vire_edge.training.backend import KerasModel, load_keras
 from vire_edge.training.evaluation.graph import cost
-from vire_edge.training.evaluation.metrics import SMALLEST_PROBABILITY, temper
+from vire_edge.training.evaluation.metrics import tempered
 from vire_edge.training.export import run_file
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import stored_settings
@@ -77,8 +77,8 @@ def read_faces(path: Path, images: NDArray[np.uint8], *, timed: bool = False) ->
         reading = _read_keras(file, str(path), run, images)
     else:
         reading = _read_onnx(file, str(path), run, images, timed=timed)
-    sums = reading.probabilities.sum(axis=1)
-    if reading.probabilities.shape != (len(images), len(EMOTIONS)) or not np.allclose(sums, 1, atol=1e-3):
+    shape = reading.probabilities.shape
+    if shape != (len(images), len(EMOTIONS)) or not np.allclose(reading.probabilities.sum(axis=1), 1, atol=1e-3):
         raise ModelError(f"{file} gives no probabilities of {len(EMOTIONS)} classes; {REMEDY}")
     return reading
 
@@ -102,6 +102,11 @@ def milliseconds_per_face(path: Path, images: NDArray[np.uint8]) -> float:
     return statistics.median(seconds[WARM_UPS:]) * 1000
 
 
+def predict(network: KerasModel, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Probabilities `[N, 7]` of uint8 faces `[N, 48, 48]`, as the network gives them."""
+    return np.asarray(network.predict(images[..., None], batch_size=PREDICT_BATCH, verbose=0))
+
+
 def load_network(path: Path) -> KerasModel:
     """Load a Keras file that reads faces.
 
@@ -120,21 +125,22 @@ def load_network(path: Path) -> KerasModel:
     return network
 
 
-def weights_of(path: Path, architecture: str) -> list[NDArray[Any]]:
-    """The weights of a Keras file, to go on from.
+def load_start(path: Path, architecture: str) -> KerasModel:
+    """Load a Keras file to go on from.
 
     Raises:
         ModelError: it is missing or damaged, or holds another architecture.
         DependencyError: Keras is not installed.
     """
+    if path.suffix != KERAS_SUFFIX:
+        raise ModelError(f"{path} is no Keras file to go on from; give models/vire.keras, or a run's model.keras")
     network = load_network(path)
     if network.name != architecture:
         raise ModelError(
             f'{path} holds a network "{network.name}", not "{architecture}"; '
             f"give another file, or --arch {network.name}"
         )
-    weights: list[NDArray[Any]] = network.get_weights()
-    return weights
+    return network
 
 
 def _model_of(run: RunDirectory) -> Path:
@@ -153,13 +159,17 @@ def _read_onnx(file: Path, name: str, run: Path | None, images: NDArray[np.uint8
     labels = metadata.get(f"{MODEL_METADATA_PREFIX}labels")
     if labels != ",".join(EMOTIONS):
         raise ModelError(f'{file} has the labels "{labels}", not "{",".join(EMOTIONS)}"; {REMEDY}')
-    temperature = metadata.get(f"{MODEL_METADATA_PREFIX}temperature")
+    told = metadata.get(f"{MODEL_METADATA_PREFIX}temperature")
+    try:
+        temperature = f", temperature {float(told):.3f}" if told else ""
+    except ValueError as error:
+        raise ModelError(f'{file} has the temperature "{told}", which is no number; {REMEDY}') from error
     costs = cost(content)
     return Reading(
         name=name,
         probabilities=probabilities,
         architecture=metadata.get(f"{MODEL_METADATA_PREFIX}architecture", "unknown"),
-        calibration="in the graph" + (f", temperature {float(temperature):.3f}" if temperature else ""),
+        calibration=f"in the graph{temperature}",
         parameters=costs.parameters,
         multiply_adds=costs.multiply_adds,
         command=metadata.get(f"{MODEL_METADATA_PREFIX}training_command"),
@@ -170,14 +180,14 @@ def _read_onnx(file: Path, name: str, run: Path | None, images: NDArray[np.uint8
 
 def _read_keras(file: Path, name: str, run: Path | None, images: NDArray[np.uint8]) -> Reading:
     network = load_network(file)
-    probabilities = np.asarray(network.predict(images[..., None], batch_size=PREDICT_BATCH, verbose=0))
+    probabilities: NDArray[np.floating[Any]] = predict(network, images)
     calibration, command = "none: raw probabilities", None
     if run is not None:
         command = stored_settings(run).command
         metrics = RunDirectory(run).metrics
         if metrics.exists():
             temperature = float(RunDirectory(run).read_json(metrics)["temperature"])
-            probabilities = temper(np.log(np.maximum(probabilities, SMALLEST_PROBABILITY)), temperature)
+            probabilities = tempered(probabilities, temperature)
             calibration = f"temperature {temperature:.3f} of its run"
     return Reading(
         name=name,
