@@ -17,6 +17,7 @@ from vire_edge.training.backend import load_keras
 from vire_edge.training.data.dataset import Dataset, Split, load
 from vire_edge.training.evaluation.comparison import compared
 from vire_edge.training.evaluation.graph import Cost, cost
+from vire_edge.training.evaluation.measured import BOTH_TESTS, from_dataset
 from vire_edge.training.evaluation.metrics import temper
 from vire_edge.training.evaluation.reading import Reading, read_faces
 from vire_edge.training.export import Provenance, export
@@ -141,7 +142,7 @@ def test_repeats_of_training_images_are_left_out_the_second_time(dataset: Datase
     labels = dataset[Split.PUBLIC_TEST].labels
     # Right on the repeats alone.
     read = np.where(np.arange(len(labels)) < REPEATS, labels, (labels + 1) % 7)
-    (evaluation,) = compared([reading("a", read)], dataset, Split.PUBLIC_TEST).evaluations
+    (evaluation,) = compared([reading("a", read)], from_dataset(dataset, Split.PUBLIC_TEST)).evaluations
     assert evaluation.fresh is not None
     assert evaluation.whole.metrics.accuracy == pytest.approx(REPEATS / 21)
     assert (evaluation.fresh.metrics.accuracy, evaluation.fresh.metrics.images) == (0, 21 - REPEATS)
@@ -151,32 +152,41 @@ def test_repeats_of_training_images_are_left_out_the_second_time(dataset: Datase
 def test_each_model_is_compared_with_the_first(dataset: Dataset) -> None:
     labels = dataset[Split.PUBLIC_TEST].labels
     wrong = (labels + 1) % 7
-    comparison = compared([reading("first", wrong), reading("second", labels)], dataset, Split.PUBLIC_TEST)
+    comparison = compared([reading("same", wrong), reading("same", labels)], from_dataset(dataset, Split.PUBLIC_TEST))
     first, second = comparison.evaluations
     assert first.lead is None
     assert second.lead is not None
     assert (second.lead.accuracy, second.lead.gained, second.lead.lost) == (1, 21, 0)
-    stored = comparison.as_dict()
-    assert stored["second"]["public_test"]["accuracy"] == 1
-    assert stored["second"]["public_test"]["intervals"]["accuracy"] == {"low": 1, "high": 1}
-    assert stored["second"]["lead_over_first"]["p_value"] < 0.001
-    assert stored["first"]["lead_over_first"] is None
+    # Of one name: both are told of all the same.
+    one, other = comparison.as_dict()["models"]
+    assert other["public_test"]["accuracy"] == 1
+    assert other["public_test"]["intervals"]["accuracy"] == {"low": 1, "high": 1}
+    assert other["lead_over_first"]["p_value"] < 0.001
+    assert other["reliability"] == [{"images": 21, "confidence": pytest.approx(0.9), "accuracy": 1}]
+    assert one["lead_over_first"] is None
 
 
 def test_data_without_training_images_has_no_figures_without_repeats(dataset: Dataset) -> None:
     alone = Dataset({Split.PUBLIC_TEST: dataset[Split.PUBLIC_TEST]})
-    comparison = compared([reading("a", alone[Split.PUBLIC_TEST].labels)], alone, Split.PUBLIC_TEST)
+    comparison = compared([reading("a", alone[Split.PUBLIC_TEST].labels)], from_dataset(alone, Split.PUBLIC_TEST))
     assert comparison.evaluations[0].fresh is None
     assert list(comparison.class_counts) == ["PublicTest"]
-    assert comparison.as_dict()["a"]["public_test_without_repeats"] is None
+    assert comparison.as_dict()["models"][0]["public_test_without_repeats"] is None
     with pytest.raises(DatasetError, match="PrivateTest"):
-        compared([], alone, Split.PRIVATE_TEST)
+        from_dataset(alone, Split.PRIVATE_TEST)
 
 
 def test_some_of_the_classes_are_enough(dataset: Dataset) -> None:
     faces = dataset[Split.PUBLIC_TEST]
     few = Dataset({Split.PUBLIC_TEST: faces.take(np.isin(faces.labels, (3, 4)))})
     labels = few[Split.PUBLIC_TEST].labels
-    (evaluation,) = compared([reading("a", labels)], few, Split.PUBLIC_TEST, own=True).evaluations
+    (evaluation,) = compared([reading("a", labels)], from_dataset(few, Split.PUBLIC_TEST)).evaluations
     assert evaluation.whole.metrics.macro_f1 == 1
     assert evaluation.whole.metrics.support == (0, 0, 0, 3, 3, 0, 0)
+
+
+def test_folder_that_holds_both_tests_in_one_is_named_by_its_size(dataset: Dataset) -> None:
+    faces = dataset[Split.PUBLIC_TEST].take(np.arange(BOTH_TESTS) % 21)
+    both = from_dataset(Dataset({Split.PUBLIC_TEST: faces}), Split.PUBLIC_TEST)
+    assert (both.name, both.key) == ("PublicTest and PrivateTest", "public_test")
+    assert from_dataset(dataset, Split.PUBLIC_TEST).name == "PublicTest"

@@ -3,27 +3,40 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
+import sqlite3
+import sys
+from contextlib import closing
 from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import optuna
 import pytest
-from fer2013_samples import write_classes
+from fer2013_samples import patterns, write_classes
 from run_samples import REPEATS, csv_with_repeats, finished_run, rows_of
 from typer.testing import CliRunner, Result
 
 from vire_edge.cli import app
 from vire_edge.domain import EMOTIONS
 from vire_edge.emotions import shipped_model_path
-from vire_edge.errors import DatasetError, StorageError
-from vire_edge.training.data.dataset import Split, load
-from vire_edge.training.report.document import Heading, Paragraph, Table
+from vire_edge.errors import DatasetError, DependencyError, StorageError
+from vire_edge.training.data.dataset import Faces, Split, load
+from vire_edge.training.data.material import gather
+from vire_edge.training.evaluation.comparison import compared
+from vire_edge.training.evaluation.measured import Measured
+from vire_edge.training.evaluation.reading import Reading
+from vire_edge.training.report.content import compose
+from vire_edge.training.report.document import Heading, Paragraph, Picture, Table
 from vire_edge.training.report.html import as_html
 from vire_edge.training.report.markdown import as_markdown
+from vire_edge.training.report.tables import by_class, figures
+from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.search.space import Scenario
 from vire_edge.training.search.study import StudySettings
+from vire_edge.training.settings import TrainSettings, stored_settings
 
 TABLE = Table("Figures <of> a|b", ("name", "value", "words"), (("a|b", "1", "one & two"),), words=(2,))
 
@@ -103,10 +116,9 @@ def test_markdown_report_has_its_plots_beside_it(data: Path, run: Path, tmp_path
     assert "Lead over model 1" not in text, "there is no second model"
 
 
-def test_search_is_told_of_with_its_plot_and_its_trials(data: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "tune"
-    folder.mkdir()
-    study = optuna.create_study(storage=f"sqlite:///{folder / 'study.db'}", study_name="vire-cnn-2")
+def search_in(url: str, name: str = "vire-cnn-2") -> None:
+    """A search of three trials, as vire-edge tune leaves it."""
+    study = optuna.create_study(storage=url, study_name=name)
     settings = StudySettings("cnn", Scenario.AUGMENTED, seed=1, images=None, epochs_limit=None, digest="d")
     study.set_user_attr("settings", asdict(settings))
 
@@ -116,23 +128,55 @@ def test_search_is_told_of_with_its_plot_and_its_trials(data: Path, tmp_path: Pa
         return 1 + trial.suggest_float("learning_rate", 1e-4, 1e-2)
 
     study.optimize(lose, n_trials=3)
+
+
+def test_search_is_told_of_with_its_plot_and_its_trials(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "tune"
+    folder.mkdir()
+    search_in(f"sqlite:///{folder / 'study.db'}")
     report = tmp_path / "report.md"
     result = evaluate("--data", data, "--search", folder, "--report", report)
     assert result.exit_code == 0, result.output
     text = report.read_text()
     assert "## Search vire-cnn-2" in text
-    assert "(report-plots/vire-cnn-2-trials.svg)" in text
+    assert "(report-plots/search-1-vire-cnn-2.svg)" in text
     assert "| trial | state | loss | learning rate |" in text
     assert text.index("| complete |") < text.index("| pruned |")
 
 
 def test_only_the_place_of_a_storage_gets_into_a_report(data: Path, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}?timeout=20"
-    optuna.create_study(storage=url)
-    report = tmp_path / "report.md"
+    search_in(url, "../../elsewhere")
+    report = tmp_path / "out" / "report.md"
     result = evaluate("--data", data, "--search", url, "--report", report)
     assert result.exit_code == 0, result.output
+    assert f"--search sqlite:///{tmp_path / 'study.db'} --report report.md" in report.read_text()
     assert "timeout" not in report.read_text()
+    written = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.svg")}
+    assert "report-plots/search-1-..-..-elsewhere.svg" in written, "a name names no other folder"
+    told = json.loads(evaluate("--data", data, "--search", url, "--json").stdout)["searches"]
+    assert [trial["loss"] is None for trial in told[0]["trials"]] == [False, True, False]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no database at all", "another", "empty"])
+def test_place_without_a_search_is_refused_and_left_as_it_is(
+    data: Path, tmp_path: Path, content: bytes | str | None
+) -> None:
+    file = tmp_path / "study.db"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content == "another":
+        with closing(sqlite3.connect(file)) as database:
+            database.execute("CREATE TABLE photos (name TEXT)")
+    elif content == "empty":
+        optuna.create_study(storage=f"sqlite:///{file}")
+    before = file.read_bytes() if file.exists() else None
+    for place in (tmp_path, f"sqlite:///{file}"):
+        result = evaluate("--data", data, "--search", place, "--report", tmp_path / "report.html")
+        assert isinstance(result.exception, StorageError)
+        told = "does not exist" if content is None else "holds no search of vire-edge tune"
+        assert told in str(result.exception)
+        assert (file.read_bytes() if file.exists() else None) == before
 
 
 def test_confusion_matrices_are_written_as_csv_and_picture(data: Path, tmp_path: Path) -> None:
@@ -147,13 +191,16 @@ def test_confusion_matrices_are_written_as_csv_and_picture(data: Path, tmp_path:
 
 def test_json_holds_what_the_tables_say(data: Path) -> None:
     result = evaluate("--data", data, "--json", "--time")
-    entry = json.loads(result.output)[str(shipped_model_path())]
+    told = json.loads(result.output)
+    (entry,) = told["models"]
+    assert entry["name"] == str(shipped_model_path())
     assert entry["public_test"]["images"] == 21
     assert entry["public_test_without_repeats"]["images"] == 21 - REPEATS
     assert entry["public_test"]["intervals"]["accuracy"]["low"] <= entry["public_test"]["accuracy"]
     assert (entry["parameters"], entry["architecture"]) == (846_855, "cnn")
     assert entry["milliseconds"] > 0
-    assert entry["dataset_digest"] == load(data).digest()
+    assert told["dataset_digest"] == load(data).digest()
+    assert told["measured_on"] == "PublicTest"
 
 
 @pytest.mark.parametrize(("folder", "images"), [("test", 21), ("", 14)])
@@ -166,13 +213,59 @@ def test_own_faces_are_measured_as_such(data: Path, tmp_path: Path, folder: str,
         write_classes(faces, dataset[Split.TRAINING])
     result = evaluate("--faces", faces, "--json")
     assert result.exit_code == 0, result.output
-    entry = json.loads(result.output)[str(shipped_model_path())]
+    (entry,) = json.loads(result.output)["models"]
     assert entry["own_faces"]["images"] == images
+
+
+@pytest.fixture
+def taught(tmp_path: Path, data: Path) -> tuple[Path, Path]:
+    """Own faces, and a run that learnt from a part of them."""
+    images, labels = patterns(8, 20)
+    faces = write_classes(tmp_path / "faces", Faces(images, np.array(labels, np.int64)))
+    run = finished_run(tmp_path / "taught", data)
+    settings = TrainSettings(None, run, faces=faces)
+    directory = RunDirectory(run)
+    directory.write_json(directory.settings, settings.as_json())
+    directory.write_json(directory.data, asdict(gather(settings).ready))
+    return faces, run
+
+
+def test_faces_that_a_run_learnt_from_are_not_measured(taught: tuple[Path, Path], tmp_path: Path) -> None:
+    faces, run = taught
+    material = gather(stored_settings(run))
+    elsewhere = (tmp_path / "faces").rename(tmp_path / "moved")
+    report = tmp_path / "report.html"
+    result = evaluate("--faces", elsewhere, "--run", run, "--model", shipped_model_path(), "--json", "--report", report)
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    count = len(material.evaluation)
+    assert [entry["own_faces"]["images"] for entry in told["models"]] == [count, count]
+    assert told["class_counts"]["own faces"] == np.bincount(material.evaluation.labels).tolist()
+    assert f"measured on the {count} alone that it set aside, not on the other {140 - count}" in told["notes"][0]
+    assert told["notes"][0] in result.stderr
+    assert told["notes"][0] in Page(report.read_text()).text
+    assert "Beside the publication" not in report.read_text()
+    assert not faces.exists()
+
+
+def test_overlap_with_what_a_run_learnt_from_is_told(taught: tuple[Path, Path], tmp_path: Path) -> None:
+    faces, run = taught
+    material = gather(stored_settings(run))
+    some = write_classes(tmp_path / "some", material.learn.take(np.arange(10)))
+    write_classes(some / ".." / "some", material.evaluation, ".bmp")
+    result = evaluate("--faces", some, "--run", run, "--json")
+    assert result.exit_code == 0, result.output
+    count = 10 + len(material.evaluation)
+    assert f"WARNING: {run} learnt from 10 of these {count} faces" in result.stderr
+    assert json.loads(result.stdout)["models"][0]["own_faces"]["images"] == count
+    # What was learnt from is not known any more.
+    shutil.rmtree(faces)
+    assert "cannot be told" in evaluate("--faces", some, "--run", run, "--json").stderr
 
 
 def test_another_split_is_measured_on_request(data: Path) -> None:
     result = evaluate("--data", data, "--split", "Training", "--json")
-    entry = json.loads(result.output)[str(shipped_model_path())]
+    (entry,) = json.loads(result.output)["models"]
     assert entry["training"]["images"] == 14
     assert entry["training_without_repeats"] is None
 
@@ -182,6 +275,7 @@ def test_another_split_is_measured_on_request(data: Path) -> None:
     [
         ([], "name FER2013's file"),
         (["--data", "DATA", "--faces", "faces"], "stands instead of --data"),
+        (["--faces", "faces", "--split", "PublicTest"], "own faces are measured by their test folder"),
         (["--data", "DATA", "--split", "Test"], '"Test" is none of Training, PublicTest'),
         (["--data", "DATA", "--report", "report.pdf"], "must end in .html or .md"),
         (["--data", "DATA", "--search", "runs/tune"], "name one with --report"),
@@ -204,10 +298,43 @@ def test_what_is_missing_is_named(data: Path, tmp_path: Path) -> None:
 
 
 def test_report_that_cannot_be_written_is_named(data: Path) -> None:
-    # A file stands where the report's folder would have to be.
-    result = evaluate("--data", data, "--report", data / "report.html")
-    assert isinstance(result.exception, StorageError)
-    assert "report.html cannot be written" in str(result.exception)
+    # A file stands where the folder would have to be; it is known before any model is looked for.
+    for option, place in (("--report", data / "report.html"), ("--confusion", data / "confusion")):
+        result = evaluate("--data", data, "--model", "missing.onnx", option, place)
+        assert isinstance(result.exception, StorageError)
+        assert re.search(r"(report\.html|confusion/1\.csv) cannot be written", str(result.exception))
+
+
+def test_classes_without_images_and_mistakes_that_nobody_made_are_left_out() -> None:
+    labels = np.array([3, 3, 4])
+    faces = Faces(np.zeros((3, 48, 48), np.uint8), labels)
+    right = np.eye(7)[labels]
+    reading = Reading("a.onnx", right, "../<img>", "none", 10, 20, None, None)
+    comparison = compared([reading], Measured("own faces", "own_faces", faces, None, "d"))
+    (evaluation,) = comparison.evaluations
+    rows = {row[0]: row[1:] for row in by_class(evaluation, "").rows}
+    assert rows["angry"] == ("0", "–", "–", "–", "–")
+    assert rows["happy"] == ("2", "1.000", "1.000 (1.000–1.000)", "1.000", "–")
+    assert figures(comparison)[0].rows[0][3] == "–", "recall of disgust"
+    document = compose(comparison, command="vire-edge evaluate")
+    pictures = {block.name: block for block in document if isinstance(block, Picture)}
+    assert set(pictures) == {"classes", "1-..-img--confusion", "1-..-img--reliability"}
+    told = pictures["1-..-img--confusion"]
+    assert "Read right: happy 100%, sad 100%." in told.alt
+    assert "mistake" not in told.alt + told.caption
+    assert "angry (0)" in told.svg
+    assert told.svg.count("100 %") == 2
+    lines = [line.replace("\\<img>", "") for line in as_markdown(document, "plots").splitlines()]
+    assert [line[:4] for line in lines if "<img>" in line] == ["    "], "in the code alone, where it stays text"
+
+
+def test_missing_plots_are_known_before_anything_is_measured(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # as if it were not installed
+    result = evaluate("--data", data, "--model", "missing.onnx", "--report", tmp_path / "report.html")
+    assert isinstance(result.exception, DependencyError)
+    assert "training needs matplotlib.figure" in str(result.exception)
 
 
 def test_html_escapes_text_and_marks_up_tables_for_readers() -> None:
@@ -224,5 +351,12 @@ def test_markdown_escapes_what_would_end_a_cell() -> None:
     assert as_markdown((TABLE,), "plots").splitlines()[2:] == [
         "| name | value | words |",
         "| --- | --: | --- |",
-        "| a\\|b | 1 | one & two |",
+        "| a\\|b | 1 | one \\& two |",
+    ]
+    told = as_markdown((Heading("a <b> `c`"), Paragraph("[x](y) *z*\nand"), Picture("p", "", "a]b", "c")), "my plots")
+    assert told.splitlines()[::2] == [
+        "## a \\<b> \\`c\\`",
+        "\\[x\\](y) \\*z\\* and",
+        "![a\\]b](my%20plots/p.svg)",
+        "*c*",
     ]

@@ -16,16 +16,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from vire_edge.cli.training.options import DATA
-from vire_edge.errors import StorageError
 
 if TYPE_CHECKING:
     # The package costs nothing to import, but a command that is not run must not load OpenCV and ONNX Runtime.
-    from vire_edge.training.data.dataset import Dataset, Split
     from vire_edge.training.evaluation.comparison import Comparison
-    from vire_edge.training.report.content import Search
+    from vire_edge.training.evaluation.measured import Measured
     from vire_edge.training.report.document import Table as TextTable
 
 
+PUBLIC_TEST = "PublicTest"
 PIPED_WIDTH = 160
 """Columns of text that no terminal shows."""
 
@@ -35,7 +34,10 @@ def evaluate(
     data: Annotated[Path | None, typer.Option(help=DATA)] = None,
     faces: Annotated[
         Path | None,
-        typer.Option(help="Your own faces instead: a folder or zip with test/<class>/, or with <class>/, then all."),
+        typer.Option(
+            help="Your own faces instead: a folder or zip with test/<class>/, or with <class>/, then all "
+            "but those that a --run learnt from."
+        ),
     ] = None,
     model: Annotated[
         list[Path] | None,
@@ -46,9 +48,10 @@ def evaluate(
             "Without any, the shipped model.",
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help="Which images to measure on: PublicTest, PrivateTest or Training.")] = (
-        "PublicTest"
-    ),
+    split: Annotated[
+        str | None,
+        typer.Option(help="Which images of --data to measure on: PublicTest (when omitted), PrivateTest or Training."),
+    ] = None,
     report: Annotated[
         Path | None,
         typer.Option(help="Also write a report with plots: one .html file, or .md with a folder beside it."),
@@ -70,29 +73,42 @@ def evaluate(
     Several models stand in one table, each beside the first one. A report holds the tables and all plots.
     """
     from vire_edge.emotions import shipped_model_path
+    from vire_edge.training.backend import load_matplotlib
     from vire_edge.training.evaluation.comparison import compared
     from vire_edge.training.evaluation.reading import read_faces
+    from vire_edge.training.export import prepare_place
     from vire_edge.training.report.content import compose
-    from vire_edge.training.report.write import HTML, MARKDOWN, write_confusion, write_report
+    from vire_edge.training.report.searches import read_searches
+    from vire_edge.training.report.write import write_confusion, write_report
 
-    if report is not None and report.suffix.lower() not in (*HTML, *MARKDOWN):
-        raise typer.BadParameter(f"{report} must end in .html or .md", param_hint="--report")
-    if search and report is None:
+    if search and report is None and not as_json:
         raise typer.BadParameter("it is told of in a report; name one with --report", param_hint="--search")
-    searches = [found for place in search or [] for found in _searches(place)]
-    dataset, measured_on = _load(data, faces, split)
-    images = dataset[measured_on].images
+    _check(data, faces, split, report)
+    # Measuring takes long: what cannot be written or drawn is to be known before.
+    for place in (report, confusion and confusion / "1.csv"):
+        if place is not None:
+            prepare_place(place)
+            load_matplotlib()
+    searches = [found for place in search or [] for found in read_searches(place)]
     files = model or [shipped_model_path()]
-    readings = [read_faces(path, images, timed=time) for path in files]
-    comparison = compared(readings, dataset, measured_on, own=faces is not None)
+    measured = _load(data, faces, split, files)
+    for note in measured.notes:
+        print(note, file=sys.stderr)
+    readings = [read_faces(path, measured.faces.images, timed=time) for path in files]
+    comparison = compared(readings, measured)
     if confusion is not None:
         write_confusion(comparison, confusion)
     if report is not None:
-        told = {"--data": data and data.name, "--faces": faces and faces.name, "--split": measured_on}
+        told = {
+            "--data": data and data.name,
+            "--faces": faces and faces.name,
+            "--split": split or (data and PUBLIC_TEST),
+        }
         command = _command(told, {"--model": files, "--search": search or []}, report, timed=time)
         write_report(compose(comparison, command=command, searches=searches), report)
     if as_json:
-        print(json.dumps(comparison.as_dict(), indent=2))
+        told_too = {"searches": [found.as_dict() for found in searches]}
+        print(json.dumps(comparison.as_dict() | told_too, indent=2, allow_nan=False))
         return
     _print(comparison)
     for written in (confusion, report):
@@ -100,35 +116,32 @@ def evaluate(
             print(f"{written}: written")
 
 
-def _load(data: Path | None, faces: Path | None, split: str) -> tuple[Dataset, Split]:
-    """The faces, and which of them to measure on; own ones that nothing was set aside of are all measured."""
-    from vire_edge.training.data.dataset import Split, load
+def _check(data: Path | None, faces: Path | None, split: str | None, report: Path | None) -> None:
+    """Refuse what is no choice, and options that contradict each other."""
+    from vire_edge.training.data.dataset import Split
+    from vire_edge.training.report.write import HTML, MARKDOWN
 
-    if split not in list(Split):
+    if report is not None and report.suffix.lower() not in (*HTML, *MARKDOWN):
+        raise typer.BadParameter(f"{report} must end in .html or .md", param_hint="--report")
+    if split is not None and split not in list(Split):
         raise typer.BadParameter(f'"{split}" is none of {", ".join(Split)}', param_hint="--split")
-    if faces is None:
-        if data is None:
-            raise typer.BadParameter("name FER2013's file with it, or your own faces with --faces", param_hint="--data")
-        return load(data), Split(split)
-    if data is not None:
+    if faces is not None and data is not None:
         raise typer.BadParameter("it stands instead of --data; measure on one after the other", param_hint="--faces")
-    own = load(faces, own=True)
-    return own, Split.PUBLIC_TEST if Split.PUBLIC_TEST in own.splits else Split.TRAINING
+    if faces is not None and split is not None:
+        raise typer.BadParameter(
+            "own faces are measured by their test folder, or all; leave it out", param_hint="--split"
+        )
 
 
-def _searches(place: str) -> list[Search]:
-    """The searches in tune's folder, or in a storage."""
-    from vire_edge.training.report.content import Search
-    from vire_edge.training.search.results import plotted
-    from vire_edge.training.search.study import read_studies
+def _load(data: Path | None, faces: Path | None, split: str | None, models: Sequence[Path]) -> Measured:
+    from vire_edge.training.data.dataset import Split, load
+    from vire_edge.training.evaluation.measured import from_dataset, from_own_faces
 
-    url = place
-    if "://" not in place:
-        file = Path(place) / "study.db"
-        if not file.exists():
-            raise StorageError(f"{file} does not exist; give the folder of vire-edge tune, or its storage URL")
-        url = f"sqlite:///{file.resolve()}"
-    return [Search(name, plotted(trials)) for name, (_, trials) in read_studies(url).items()]
+    if faces is not None:
+        return from_own_faces(faces, models)
+    if data is None:
+        raise typer.BadParameter("name FER2013's file with it, or your own faces with --faces", param_hint="--data")
+    return from_dataset(load(data), Split(split or PUBLIC_TEST))
 
 
 def _command(

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from vire_edge.domain import EMOTIONS
 from vire_edge.training.data.cleaning import repeats_of
-from vire_edge.training.data.dataset import Dataset, Faces, Split
+from vire_edge.training.data.dataset import Split
 from vire_edge.training.evaluation.intervals import Difference, Intervals, compare, intervals
+from vire_edge.training.evaluation.measured import Measured
 from vire_edge.training.evaluation.metrics import Bin, Metrics, measure, reliability
 from vire_edge.training.evaluation.reading import Reading
 
@@ -45,26 +46,30 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All models that were measured on one split."""
+    """All models that were measured on the same faces."""
 
-    measured_on: str
-    """What the faces are called: the split's name, or own faces."""
-    faces: Faces
-    dataset_digest: str
+    measured: Measured
     class_counts: dict[str, tuple[int, ...]]
     """Images of each class in the training split, where there is another one, and in the faces measured on."""
     evaluations: tuple[Evaluation, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: model → its figures by split, what it costs, and its lead over the first one."""
-        return {evaluation.reading.name: self._entry(evaluation) for evaluation in self.evaluations}
+        """For JSON: what was measured on, and of each model in order its figures, cost, and lead over the first."""
+        return {
+            "measured_on": self.measured.name,
+            "dataset_digest": self.measured.digest,
+            "class_counts": self.class_counts,
+            "notes": self.measured.notes,
+            "models": [self._entry(evaluation) for evaluation in self.evaluations],
+        }
 
     def _entry(self, evaluation: Evaluation) -> dict[str, Any]:
-        reading, key = evaluation.reading, _KEYS[self.measured_on]
+        reading, key = evaluation.reading, self.measured.key
         return {
+            "name": reading.name,
             key: evaluation.whole.as_dict(),
             f"{key}_without_repeats": evaluation.fresh and evaluation.fresh.as_dict(),
-            "dataset_digest": self.dataset_digest,
+            "reliability": [asdict(place) for place in evaluation.bins],
             "architecture": reading.architecture,
             "calibration": reading.calibration,
             "parameters": reading.parameters,
@@ -73,11 +78,6 @@ class Comparison:
             "training_command": reading.command,
             "lead_over_first": evaluation.lead and asdict(evaluation.lead),
         }
-
-
-OWN_FACES = "own faces"
-_KEYS = {OWN_FACES: "own_faces"} | {str(split): split.name.lower() for split in Split}
-"""As in a run's `metrics.json`."""
 
 
 def figures(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> Figures:
@@ -91,20 +91,14 @@ def figures(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64])
     return Figures(metrics, intervals(np.array(metrics.confusion)))
 
 
-def compared(readings: list[Reading], dataset: Dataset, split: Split, *, own: bool = False) -> Comparison:
-    """Judge what models read in a split.
+def compared(readings: list[Reading], measured: Measured) -> Comparison:
+    """Judge what models read in faces.
 
     Args:
-        readings: of the split's images, in their order; the first one is what the others are compared with.
-        dataset: with that split; its training images tell which images are repeats.
-        split: the one that was read.
-        own: these are a user's own faces, not FER2013.
-
-    Raises:
-        DatasetError: the data has no such split.
+        readings: of the faces measured on, in their order; the first one is what the others are compared with.
+        measured: these faces, and the training images that some of them may repeat.
     """
-    faces = dataset[split]
-    training = dataset.splits.get(Split.TRAINING)
+    faces, training = measured.faces, measured.training
     fresh = np.zeros(len(faces), bool) if training is None else ~repeats_of(faces, training)
     first = readings[0].probabilities.argmax(axis=1)
     evaluations = tuple(
@@ -117,15 +111,12 @@ def compared(readings: list[Reading], dataset: Dataset, split: Split, *, own: bo
         )
         for number, reading in enumerate(readings)
     )
-    measured_on = OWN_FACES if own else str(split)
-    shown = {} if training is None or split is Split.TRAINING else {str(Split.TRAINING): training}
+    shown = {} if training is None else {str(Split.TRAINING): training}
     return Comparison(
-        measured_on=measured_on,
-        faces=faces,
-        dataset_digest=dataset.digest(),
+        measured=measured,
         class_counts={
             name: tuple(np.bincount(some.labels, minlength=len(EMOTIONS)).tolist())
-            for name, some in (shown | {measured_on: faces}).items()
+            for name, some in (shown | {measured.name: faces}).items()
         },
         evaluations=evaluations,
     )

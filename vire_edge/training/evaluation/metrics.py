@@ -143,3 +143,8 @@ def temper(logits: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.
     scaled = logits.astype(np.float64) / temperature
     exponent = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(exponent / exponent.sum(axis=1, keepdims=True))
+
+
+def tempered(probabilities: NDArray[np.floating[Any]], temperature: float) -> NDArray[np.float64]:
+    """Probabilities `[N, 7]` as they are with their logits divided by the temperature."""
+    return temper(np.log(np.maximum(probabilities.astype(np.float64), SMALLEST_PROBABILITY)), temperature)

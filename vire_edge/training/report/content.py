@@ -1,10 +1,11 @@
-"""A comparison, its runs and a search → the page that tells of them, from what matters most to where it comes from."""
+"""A comparison, its runs and searches → the page that tells of them, from what matters most to where it comes from."""
 
 from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from vire_edge.domain import EMOTIONS
 from vire_edge.training.evaluation.comparison import Comparison, Evaluation
 from vire_edge.training.evaluation.intervals import RESAMPLES
 from vire_edge.training.report import plots, tables
-from vire_edge.training.report.document import Block, Code, Document, Heading, Paragraph, Picture
+from vire_edge.training.report.document import Block, Code, Document, Heading, Paragraph, Picture, slug
 from vire_edge.training.report.published import SOURCE
 from vire_edge.training.rundir import EpochRecord, RunDirectory
 
@@ -27,6 +28,11 @@ class Search:
 
     name: str
     trials: list[plots.Trial]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON, which knows no number that is none."""
+        trials = [asdict(trial) | {"loss": trial.loss if np.isfinite(trial.loss) else None} for trial in self.trials]
+        return {"name": self.name, "trials": trials}
 
 
 def compose(comparison: Comparison, *, command: str, searches: Sequence[Search] = ()) -> Document:
@@ -44,19 +50,21 @@ def compose(comparison: Comparison, *, command: str, searches: Sequence[Search] 
     blocks: list[Block] = [*_overview(comparison), *_data(comparison)]
     for name, evaluation in zip(tables.names(comparison), comparison.evaluations, strict=True):
         blocks += _model(name, evaluation)
-    for search in searches:
-        blocks += _search(search)
+    for number, search in enumerate(searches, start=1):
+        blocks += _search(number, search)
     return (*blocks, *_provenance(comparison, command))
 
 
 def _overview(comparison: Comparison) -> list[Block]:
+    measured = comparison.measured
     blocks: list[Block] = [
         Heading("Emotion models, measured", level=1),
         Paragraph(
-            f"Measured on {comparison.measured_on}, {len(comparison.faces):,} faces, one view of each. In brackets "
+            f"Measured on {measured.name}, {len(measured.faces):,} faces, one view of each. In brackets "
             f"stands the 95 % bootstrap interval: what {RESAMPLES:,} resamples of the images give, the model "
             "unchanged. What another seed of the training would change is not in it."
         ),
+        *map(Paragraph, measured.notes),
         tables.models(comparison),
         *tables.figures(comparison),
     ]
@@ -70,12 +78,13 @@ def _overview(comparison: Comparison) -> list[Block]:
                 "than chance under 0.05. Chance here is that of the images; that of training, only more seeds show."
             ),
         ]
-    return [
-        *blocks,
-        Heading("Beside the publication"),
-        tables.published(comparison),
-        Paragraph(f"Published figures are those of {SOURCE}. Figures here are of {comparison.measured_on} alone."),
-    ]
+    if measured.published:
+        blocks += [
+            Heading("Beside the publication"),
+            tables.published(comparison),
+            Paragraph(f"Published figures are those of {SOURCE}. Figures here are of {measured.name} alone."),
+        ]
+    return blocks
 
 
 def _data(comparison: Comparison) -> list[Block]:
@@ -90,28 +99,25 @@ def _data(comparison: Comparison) -> list[Block]:
 
 
 def _model(name: str, evaluation: Evaluation) -> list[Block]:
-    slug = name.replace(" ", "-")
-    metrics = evaluation.whole.metrics
-    confusion = np.array(metrics.confusion)
-    mistakes = confusion * (1 - np.eye(len(EMOTIONS), dtype=int))
-    label, read = np.unravel_index(mistakes.argmax(), mistakes.shape)
-    right = ", ".join(f"{emotion} {recall:.0%}" for emotion, recall in zip(EMOTIONS, metrics.recall, strict=True))
-    most = f"{EMOTIONS[label]} read as {EMOTIONS[read]}, {mistakes[label, read]:,} images"
+    file, metrics = slug(name), evaluation.whole.metrics
+    shares = zip(EMOTIONS, metrics.recall, metrics.support, strict=True)
+    right = ", ".join(f"{emotion} {recall:.0%}" for emotion, recall, images in shares if images)
+    mistake = _mistake(metrics.confusion)
     blocks: list[Block] = [Heading(f"Model {name}"), Paragraph(f"{evaluation.reading.name}.")]
     run = evaluation.reading.run
     if run is not None and (run / "history.json").exists():
-        blocks += _epochs(slug, RunDirectory(run))
+        blocks += _epochs(file, RunDirectory(run))
     return [
         *blocks,
         Picture(
-            f"{slug}-confusion",
+            f"{file}-confusion",
             plots.svg(plots.confusion(metrics.confusion)),
-            f"Confusion matrix of model {name}. Read right: {right}. The most frequent mistake: {most}.",
-            f"Confusion matrix: per cent of the label's images, and their number. The most frequent mistake: {most}.",
+            f"Confusion matrix of model {name}. Read right: {right}.{mistake}",
+            f"Confusion matrix: per cent of the label's images, and their number.{mistake}",
         ),
         tables.by_class(evaluation, f"Model {name}, by class"),
         Picture(
-            f"{slug}-reliability",
+            f"{file}-reliability",
             plots.svg(plots.reliability_diagram(evaluation.bins)),
             f"Reliability of model {name}: expected calibration error {metrics.calibration_error:.3f}.",
             "Reliability: how often it is right by how sure it is. Below the diagonal it is too sure. "
@@ -120,7 +126,16 @@ def _model(name: str, evaluation: Evaluation) -> list[Block]:
     ]
 
 
-def _epochs(slug: str, run: RunDirectory) -> list[Block]:
+def _mistake(counts: Sequence[Sequence[int]]) -> str:
+    """A sentence on the most frequent mistake; nothing where there is none."""
+    mistakes = np.array(counts) * (1 - np.eye(len(EMOTIONS), dtype=int))
+    label, read = np.unravel_index(mistakes.argmax(), mistakes.shape)
+    most = mistakes[label, read]
+    images = f"{most:,} image{'s' if most > 1 else ''}"
+    return f" The most frequent mistake: {EMOTIONS[label]} read as {EMOTIONS[read]}, {images}." if most else ""
+
+
+def _epochs(file: str, run: RunDirectory) -> list[Block]:
     history: list[EpochRecord] = run.read_history()
     kept = run.read_json(run.metrics)["epoch"] if run.metrics.exists() else None
     first, last = history[0], history[-1]
@@ -133,16 +148,16 @@ def _epochs(slug: str, run: RunDirectory) -> list[Block]:
         "Loss, accuracy and learning rate of each epoch. Training figures are of the augmented images, with the "
         "recipe's smoothing and weights; validation is the part of Training that was held out, as it is."
     )
-    return [Picture(f"{slug}-epochs", plots.svg(plots.epochs(history, kept)), alt, caption)]
+    return [Picture(f"{file}-epochs", plots.svg(plots.epochs(history, kept)), alt, caption)]
 
 
-def _search(search: Search) -> list[Block]:
+def _search(number: int, search: Search) -> list[Block]:
     finite = [trial.loss for trial in search.trials if np.isfinite(trial.loss)]
     lowest = f"; the lowest loss is {min(finite):.4f}" if finite else ""
     return [
         Heading(f"Search {search.name}"),
         Picture(
-            f"{search.name}-trials",
+            f"search-{number}-{slug(search.name)}",
             plots.svg(plots.trial_losses(search.trials)),
             f"Loss of each of {len(search.trials)} trials{lowest}.",
             "Loss of each trial. A trial that was stopped early stands at the last loss that it told.",
@@ -161,7 +176,7 @@ def _provenance(comparison: Comparison, command: str) -> list[Block]:
         )
     return [
         Heading("Where it comes from"),
-        Paragraph(f"SHA-256 of the data, all splits: {comparison.dataset_digest}."),
+        Paragraph(f"SHA-256 of the data, all splits: {comparison.measured.digest}."),
         Code("\n".join(lines)),
         Paragraph(f"Measured with {', '.join(versions)}."),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -49,6 +50,11 @@ class Picture:
     alt: str
     """Says what the plot shows to whoever does not see it."""
     caption: str
+
+
+def slug(text: str) -> str:
+    """A name for a file out of any text, such as what a model file calls its architecture: it names no other folder."""
+    return re.sub(r"[^\w.-]+", "-", text)
 
 
 Block = Heading | Paragraph | Code | Table | Picture

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import quote
+
 from vire_edge.training.report.document import Block, Code, Document, Heading, Paragraph, Picture, Table
 
 
@@ -25,16 +28,21 @@ def markdown_table(table: Table) -> str:
 def _block(block: Block, pictures: str) -> str:
     match block:
         case Heading(text, level):
-            return f"{'#' * level} {text}"
+            return f"{'#' * level} {_escaped(text)}"
         case Paragraph(text):
-            return text
+            return _escaped(text)
         case Code(text):
             return "\n".join(f"    {line}" for line in text.splitlines())
         case Table():
-            return f"**{block.caption}**\n\n{markdown_table(block)}"
+            return f"**{_escaped(block.caption)}**\n\n{markdown_table(block)}"
         case Picture(name, _, alt, caption):
-            return f"![{alt}]({pictures}/{name}.svg)\n\n*{caption}*"
+            return f"![{_escaped(alt)}]({quote(pictures)}/{quote(name)}.svg)\n\n*{_escaped(caption)}*"
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return _escaped(text).replace("|", "\\|")
+
+
+def _escaped(text: str) -> str:
+    """Text on one line that stays text, whatever a file or a model is called."""
+    return re.sub(r"([\\`*<&\[\]])", r"\\\1", " ".join(text.split()))

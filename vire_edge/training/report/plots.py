@@ -116,6 +116,8 @@ def confusion(counts: Sequence[Sequence[int]]) -> Figure:
     shares = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
     cell = load_matplotlib().patches.Rectangle
     for (row, column), share in np.ndenumerate(shares):
+        if not values[row].any():
+            continue  # none of no images
         axes.add_patch(cell((column - 0.5, row - 0.5), 1, 1, facecolor=(*SHADE, 0.03 + 0.97 * share), linewidth=0))
         colour = "white" if share >= WHITE_FROM else INK
         axes.text(column, row - 0.12, f"{100 * share:.0f} %", ha="center", va="center", color=colour, fontsize=10)

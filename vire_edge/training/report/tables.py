@@ -46,13 +46,11 @@ def models(comparison: Comparison) -> Table:
 
 def figures(comparison: Comparison) -> list[Table]:
     """The figures of all models: on all images, and without the repeats where that can be told."""
-    named = list(zip(names(comparison), comparison.evaluations, strict=True))
-    tables = [_figures(f"{comparison.measured_on}, all {{}} images", [(name, some.whole) for name, some in named])]
-    fresh = [(name, some.fresh) for name, some in named if some.fresh is not None]
+    name, named = comparison.measured.name, list(zip(names(comparison), comparison.evaluations, strict=True))
+    tables = [_figures(f"{name}, all", [(model, some.whole) for model, some in named])]
+    fresh = [(model, some.fresh) for model, some in named if some.fresh is not None]
     if fresh:
-        tables.append(
-            _figures(f"{comparison.measured_on} without images that repeat a training image, {{}} images", fresh)
-        )
+        tables.append(_figures(f"{name} without images that repeat a training image,", fresh))
     return tables
 
 
@@ -72,20 +70,20 @@ def leads(comparison: Comparison) -> Table | None:
     if not rows:
         return None
     head = ("model", "accuracy, points", "macro-F1, points", "only it right", "only 1 right", "p", "verdict")
-    return Table(f"Lead over model 1 on the same images of {comparison.measured_on}", head, tuple(rows), words=(6,))
+    return Table(f"Lead over model 1 on the same images of {comparison.measured.name}", head, tuple(rows), words=(6,))
 
 
 def by_class(evaluation: Evaluation, caption: str) -> Table:
-    """Precision, recall and F1 of each class."""
+    """Precision, recall and F1 of each class; of a class without images only what may be known."""
     metrics, fresh = evaluation.whole.metrics, evaluation.fresh
     rows = tuple(
         (
             emotion,
             count(metrics.support[i]),
-            f"{metrics.precision[i]:.3f}",
-            _with_interval(metrics.recall[i], evaluation.whole.intervals.recall[i], 3),
-            f"{metrics.f1[i]:.3f}",
-            f"{fresh.metrics.recall[i]:.3f}" if fresh else UNKNOWN,
+            share(metrics.precision[i], of=sum(row[i] for row in metrics.confusion)),
+            _recall(evaluation.whole, i, 3),
+            share(metrics.f1[i], of=metrics.support[i]),
+            share(fresh.metrics.recall[i], of=fresh.metrics.support[i]) if fresh else UNKNOWN,
         )
         for i, emotion in enumerate(EMOTIONS)
     )
@@ -125,7 +123,7 @@ def published(comparison: Comparison) -> Table:
         "published training accuracy",
         "published validation accuracy",
         "published validation loss",
-        f"here, {comparison.measured_on}",
+        f"here, {comparison.measured.name}",
     )
     return Table("Published results; scenario I without augmentation, II with it", head, tuple(rows), words=(6,))
 
@@ -154,6 +152,11 @@ def percent(share: float, interval: Interval | None = None) -> str:
     return text if interval is None else f"{text} ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
 
 
+def share(value: float, *, of: int, digits: int = 3) -> str:
+    """A share of that many images; a share of none is not known."""
+    return f"{value:.{digits}f}" if of else UNKNOWN
+
+
 def points(difference: float, interval: Interval) -> str:
     """A difference of shares in percentage points, `+1.2 (-0.3 to +2.6)`."""
     return f"{100 * difference:+.1f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
@@ -174,7 +177,7 @@ def count(number: int) -> str:
 def _figures(caption: str, rows: list[tuple[str, Figures]]) -> Table:
     head = ("model", "accuracy", "macro-F1", "recall of disgust", "calibration error", "loss")
     images = count(rows[0][1].metrics.images)
-    return Table(caption.format(images), head, tuple((name, *_row(some)) for name, some in rows))
+    return Table(f"{caption} {images} images", head, tuple((name, *_row(some)) for name, some in rows))
 
 
 def _row(some: Figures) -> tuple[str, ...]:
@@ -182,10 +185,16 @@ def _row(some: Figures) -> tuple[str, ...]:
     return (
         percent(metrics.accuracy, around.accuracy),
         _with_interval(metrics.macro_f1, around.macro_f1, 3),
-        _with_interval(metrics.recall[RARE], around.recall[RARE], 2),
+        _recall(some, RARE, 2),
         f"{metrics.calibration_error:.3f}",
         f"{metrics.loss:.3f}",
     )
+
+
+def _recall(some: Figures, label: int, digits: int) -> str:
+    if not some.metrics.support[label]:
+        return UNKNOWN
+    return _with_interval(some.metrics.recall[label], some.intervals.recall[label], digits)
 
 
 def _with_interval(value: float, interval: Interval, digits: int) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from vire_edge.errors import StorageError
 from vire_edge.training.evaluation.comparison import Comparison
 from vire_edge.training.evaluation.confusion import confusion_csv
 from vire_edge.training.report import plots
-from vire_edge.training.report.document import Document, Picture
+from vire_edge.training.report.document import Document, Picture, slug
 from vire_edge.training.report.html import as_html
 from vire_edge.training.report.markdown import as_markdown
 from vire_edge.training.report.tables import names
@@ -27,13 +28,13 @@ def write_report(document: Document, path: Path) -> None:
         StorageError: it cannot be written.
     """
     if path.suffix.lower() in HTML:
-        _write(path, as_html(document).encode())
+        write_whole(path, as_html(document))
         return
     folder = path.with_name(f"{path.stem}-plots")
     for block in document:
         if isinstance(block, Picture):
-            _write(folder / f"{block.name}.svg", block.svg.encode())
-    _write(path, as_markdown(document, folder.name).encode())
+            write_whole(folder / f"{block.name}.svg", block.svg)
+    write_whole(path, as_markdown(document, folder.name))
 
 
 def write_confusion(comparison: Comparison, folder: Path) -> None:
@@ -44,16 +45,23 @@ def write_confusion(comparison: Comparison, folder: Path) -> None:
         DependencyError: matplotlib is not installed.
     """
     for name, evaluation in zip(names(comparison), comparison.evaluations, strict=True):
-        file, counts = folder / name.replace(" ", "-"), evaluation.whole.metrics.confusion
-        _write(file.with_name(f"{file.name}.csv"), confusion_csv(counts).encode())
-        _write(file.with_name(f"{file.name}.png"), plots.png(plots.confusion(counts)))
+        counts = evaluation.whole.metrics.confusion
+        write_whole(folder / f"{slug(name)}.csv", confusion_csv(counts))
+        write_whole(folder / f"{slug(name)}.png", plots.png(plots.confusion(counts)))
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file in one step, its folder made where there is none.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
     half = path.with_name(path.name + ".half")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        half.write_bytes(content)
+        half.write_bytes(content.encode() if isinstance(content, str) else content)
         half.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            half.unlink(missing_ok=True)
         raise StorageError(f"{path} cannot be written ({error.strerror}); name another place") from error
