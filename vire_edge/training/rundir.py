@@ -199,7 +199,7 @@ class RunDirectory:
 
     def load_checkpoint(self) -> Checkpoint:
         """The last one saved."""
-        with _damage_named(self.checkpoint), np.load(self.checkpoint) as arrays:
+        with _arrays_of(self.checkpoint) as arrays:
             # An archive lists its arrays in the order in which they were written.
             return Checkpoint(
                 *(
@@ -216,7 +216,7 @@ class RunDirectory:
 
     def load_weights(self) -> list[NDArray[np.floating[Any]]]:
         """The chosen weights."""
-        with _damage_named(self.kept), np.load(self.kept) as arrays:
+        with _arrays_of(self.kept) as arrays:
             return [arrays[name] for name in arrays.files]
 
     def _replace(self, path: Path, content: bytes) -> None:
@@ -237,8 +237,9 @@ def _whole_or_absent(path: Path, half: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
+def _arrays_of(path: Path) -> Iterator[Any]:
     try:
-        yield
+        with path.open("rb") as file, np.load(file) as arrays:
+            yield arrays
     except (OSError, ValueError, EOFError, KeyError, zlib.error, zipfile.BadZipFile) as error:
         raise TrainingError(f"{path} is damaged ({error}), so the run cannot go on; start a new one") from error
