@@ -62,7 +62,7 @@ def test_keras_network_in_a_run_is_read_with_that_runs_temperature(keras_run: Pa
 def test_run_directory_is_read_by_its_exported_model(keras_run: Path) -> None:
     found = read_faces(keras_run, FACES)
     assert found.run == keras_run
-    assert found.architecture == "cnn"
+    assert found.architecture == "vire"
     assert found.calibration.startswith("in the graph, temperature 0.9")
     np.testing.assert_array_equal(found.probabilities, read_faces(shipped_model_path(), FACES).probabilities)
 
