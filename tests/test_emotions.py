@@ -24,7 +24,7 @@ def test_the_shipped_model_keeps_the_contract() -> None:
     for one in scores:
         assert sum(one.probabilities) == pytest.approx(1.0, abs=1e-4)
         assert all(0.0 <= value <= 1.0 for value in one.probabilities)
-    assert classifier.architecture == "cnn"
+    assert classifier.architecture == "vire"
 
 
 def test_a_face_scores_the_same_alone_and_in_a_batch() -> None:

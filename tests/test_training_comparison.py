@@ -16,7 +16,7 @@ from vire_edge.training.architectures import Plan, build, multiply_adds
 from vire_edge.training.backend import load_keras
 from vire_edge.training.data.dataset import Dataset, Split, load
 from vire_edge.training.evaluation.comparison import compared
-from vire_edge.training.evaluation.graph import Cost, cost
+from vire_edge.training.evaluation.graph import cost
 from vire_edge.training.evaluation.measured import BOTH_TESTS, from_dataset
 from vire_edge.training.evaluation.metrics import temper
 from vire_edge.training.evaluation.reading import Reading, read_faces
@@ -63,7 +63,7 @@ def test_run_directory_is_read_by_its_exported_model(keras_run: Path) -> None:
     found = read_faces(keras_run, FACES)
     assert found.run == keras_run
     assert found.architecture == "vire"
-    assert found.calibration.startswith("in the graph, temperature 0.9")
+    assert found.calibration.startswith("in the graph, temperature ")
     np.testing.assert_array_equal(found.probabilities, read_faces(shipped_model_path(), FACES).probabilities)
 
 
@@ -113,8 +113,11 @@ def test_time_is_taken_only_on_request() -> None:
 
 
 def test_cost_of_a_graph_is_that_of_its_keras_network() -> None:
-    network = build("cnn", Plan())
-    assert cost(shipped_model_path().read_bytes()) == Cost(network.count_params(), multiply_adds(network))
+    network = build("vire", Plan())
+    found = cost(shipped_model_path().read_bytes())
+    assert found.multiply_adds == multiply_adds(network)
+    # Exporting takes batch norm into the convolutions: four figures a channel become one.
+    assert 0.99 * network.count_params() < found.parameters < network.count_params()
 
 
 def test_cost_of_an_exported_network_is_that_of_its_keras_network(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from vire_edge.domain import EMOTIONS, MODEL_CONTRACT_VERSION, MODEL_INPUT, MODEL_OUTPUT
 from vire_edge.emotions import OnnxEmotionClassifier, shipped_model_path
-from vire_edge.training.architectures import Plan, build
-from vire_edge.training.backend import load_onnx
 from vire_edge.training.data.dataset import Split
+from vire_edge.training.evaluation.graph import cost
+from vire_edge.training.evaluation.reading import load_network
 from vire_edge.training.export import PARITY, calibrated, run_file
 from vire_edge.training.finish import with_and_without_repeats
 from vire_edge.training.scenes import FrontalCascade, check
@@ -40,7 +40,7 @@ def read(faces: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def test_edge_accepts_the_shipped_model(metadata: dict[str, str]) -> None:
-    assert OnnxEmotionClassifier(MODEL).architecture == metadata["vire.architecture"] == "cnn"
+    assert OnnxEmotionClassifier(MODEL).architecture == metadata["vire.architecture"] == "vire"
     assert metadata["vire.contract"] == MODEL_CONTRACT_VERSION
     assert metadata["vire.training_command"].startswith("vire-edge train --data fer2013.csv")
     assert "/" not in metadata["vire.training_command"]
@@ -74,22 +74,26 @@ def test_every_class_is_read_and_disgust_is_not_lost(metadata: dict[str, str]) -
     assert stated["calibration_error"] < 0.05
 
 
-def test_keras_with_the_shipped_weights_agrees_on_real_faces(metadata: dict[str, str]) -> None:
-    onnx = load_onnx()
-    graph = onnx.load(MODEL).graph
-    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    used = [stored[name] for node in graph.node for name in node.input if name in stored]
-    # Scaling, temperature and shapes are no weights; ONNX keeps a convolution's kernel with its channels first.
-    weights = [
-        array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
-        for array in used
-        if array.dtype == np.float32 and array.size > 1
-    ]
-    network = build("cnn", Plan())
-    network.set_weights(weights)
+def test_shipped_keras_network_agrees_on_real_faces(metadata: dict[str, str]) -> None:
+    network = load_network(MODEL.with_suffix(".keras"))
     faces = real_fer2013()[Split.PUBLIC_TEST].images[:500]
     keras = calibrated(network, float(metadata["vire.temperature"])).predict(faces[..., None], verbose=0)
     assert np.abs(keras - read(faces)).max() < PARITY
+
+
+def test_network_stays_inside_its_budget() -> None:
+    costs = cost(MODEL.read_bytes())
+    assert costs.parameters <= 3_000_000
+    assert costs.multiply_adds is not None
+    assert costs.multiply_adds <= 60_000_000
+
+
+def test_int8_variant_reads_like_the_model() -> None:
+    int8 = MODEL.with_name("vire-int8.onnx")
+    faces = real_fer2013()[Split.PUBLIC_TEST].images[:500]
+    assert OnnxEmotionClassifier(int8).architecture == "vire"
+    assert (run_file(int8, faces).argmax(axis=1) == read(faces).argmax(axis=1)).mean() > 0.95
+    assert int8.stat().st_size < MODEL.stat().st_size / 3
 
 
 def test_model_reads_the_shipped_expressions_at_every_size_and_place() -> None:

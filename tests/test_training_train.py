@@ -246,7 +246,7 @@ def test_unknown_names_are_answered_with_the_known_ones(preset: str, architectur
 def test_command_in_the_metadata_repeats_the_run_without_naming_folders(data: Path, result: RunResult) -> None:
     command = stored_settings(result.run).command
     assert command == (
-        "vire-edge train --data fer2013.csv --fer-plus fer2013new.csv --teacher vire-cnn.onnx --arch cnn "
+        "vire-edge train --data fer2013.csv --fer-plus fer2013new.csv --teacher vire.onnx --arch cnn "
         "--preset default --seed 1 --epochs 3 --batch-size 16 --learning-rate 0.01 --class-weight-power 0.25"
     )
     assert str(data.parent) not in command

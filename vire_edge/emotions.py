@@ -21,7 +21,7 @@ from vire_edge.domain import (
 from vire_edge.errors import ModelError
 from vire_edge.preprocess import FACE_SIZE
 
-SHIPPED_MODEL = "vire-cnn.onnx"
+SHIPPED_MODEL = "vire.onnx"
 MAX_MODEL_BYTES = 64 * 1024 * 1024
 """The shipped model has a few MiB; anything much larger is no model for this device."""
 _RUNTIME_ERRORS = tuple(
