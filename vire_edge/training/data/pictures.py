@@ -1,7 +1,7 @@
-"""The bytes of a picture file → a 48×48 gray face, by the functions that the edge uses. What is damaged is refused.
+"""The bytes of a picture file → a 48×48 gray face, by the functions that the edge uses. What is cut off is refused.
 
 OpenCV gives what it could read of a damaged picture, in some versions and formats, so
-whether a file is whole is looked at before.
+whether a file is whole is looked at before. A JPEG has no checksum: bytes changed inside its picture stay unnoticed.
 """
 
 from __future__ import annotations
