@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from vire_edge.cli import app
 from vire_edge.emotions import shipped_model_path
-from vire_edge.errors import TrainingError
+from vire_edge.errors import StorageError, TrainingError
 from vire_edge.training.evaluation.graph import cost
 from vire_edge.training.report.published import PUBLISHED, published_for
 from vire_edge.training.report.results import read_results, summarize
@@ -95,6 +95,69 @@ def test_run_on_own_faces_alone_cannot_stand_beside_the_others(run: Path) -> Non
         summarize(run)
 
 
+def test_run_that_would_take_anothers_place_is_refused(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    where = ("--folder", folder, "--out", tmp_path / "RESULTS.md")
+    results("--add", run, *where)
+    stored = (folder / "cnn-default.json").read_bytes()
+    longer = finished_run(tmp_path / "longer", tmp_path / "fer2013.csv", epochs=5)
+    for added in (("--add", longer), ("--add", run, "--add", run)):
+        told = results(*added, *where)
+        assert isinstance(told.exception, TrainingError)
+        assert "cnn-default.json is another run's (vire-edge train --data fer2013.csv" in str(told.exception)
+        assert "--label WORD" in str(told.exception)
+        assert (folder / "cnn-default.json").read_bytes() == stored
+    assert results("--add", longer, "--label", "longer", *where).exit_code == 0
+
+
+@pytest.mark.parametrize("other", ["images", "digest"])
+def test_results_of_other_images_are_not_put_side_by_side(run: Path, tmp_path: Path, other: str) -> None:
+    folder, page = tmp_path / "results", tmp_path / "RESULTS.md"
+    results("--add", run, "--folder", folder, "--out", page)
+    stranger = finished_run(tmp_path / "stranger", tmp_path / "fer2013.csv", seed=2)
+    name, section, key, value = {
+        "images": ("metrics.json", "public_test", "images", 7178),
+        "digest": ("data.json", None, "dataset_digest", "0" * 64),
+    }[other]
+    stored = json.loads((stranger / name).read_text())
+    (stored[section] if section else stored)[key] = value
+    (stranger / name).write_text(json.dumps(stored))
+    told = results("--add", stranger, "--folder", folder, "--out", page)
+    assert isinstance(told.exception, TrainingError)
+    assert "keep it in another folder with --folder" in str(told.exception)
+    assert [path.name for path in folder.iterdir()] == ["cnn-default.json"]
+    if other == "images":
+        assert results("--add", stranger, "--folder", tmp_path / "both", "--out", page).exit_code == 0
+        assert "FER2013's PublicTest and PrivateTest, 7,178 images" in page.read_text()
+
+
+def test_place_that_cannot_be_written_is_known_before_a_run_is_read(run: Path, tmp_path: Path) -> None:
+    told = results(
+        "--add", tmp_path / "no-run", "--folder", tmp_path / "results", "--out", run / "metrics.json" / "a.md"
+    )
+    assert isinstance(told.exception, StorageError)
+
+
+@pytest.mark.parametrize(
+    ("history", "message"), [("[]", "holds no epoch"), ('[{"epoch": 1}]', "is of another version"), ("3", "version")]
+)
+def test_history_of_something_else_is_told_in_one_line(run: Path, history: str, message: str) -> None:
+    (run / "history.json").write_text(history)
+    with pytest.raises(TrainingError, match=rf"history\.json .*{message}") as raised:
+        summarize(run)
+    assert "\n" not in str(raised.value)
+
+
+def test_result_without_a_figure_is_named_with_it(run: Path, tmp_path: Path) -> None:
+    folder, page = tmp_path / "results", tmp_path / "RESULTS.md"
+    results("--add", run, "--folder", folder, "--out", page)
+    stored = json.loads((folder / "cnn-default.json").read_text())
+    del stored["public_test"]["intervals"]["macro_f1"]["low"]
+    (folder / "cnn-default.json").write_text(json.dumps(stored))
+    with pytest.raises(TrainingError, match=r'cnn-default\.json lacks "public_test\.intervals\.macro_f1\.low"'):
+        read_results(folder)
+
+
 def test_page_is_made_again_without_any_run(run: Path, tmp_path: Path) -> None:
     folder, page = tmp_path / "results", tmp_path / "RESULTS.md"
     results("--add", run, "--folder", folder, "--out", page)
@@ -117,7 +180,7 @@ def test_unfinished_run_is_not_taken_in(run: Path, missing: str) -> None:
         (None, "holds no results; .*--add RUN"),
         ("{", r"cnn\.json is no result"),
         ("[]", r"cnn\.json is no result"),
-        ('{"version": 1}', r"cnn\.json is no result \(KeyError\('architecture'\)"),
+        ('{"version": 1}', r'cnn\.json lacks "architecture"; make it again'),
         ('{"version": 99}', "has version 99, not 1"),
     ],
 )

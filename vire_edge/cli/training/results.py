@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-from vire_edge.errors import StorageError
-
 
 def results(
     *,
@@ -28,21 +26,20 @@ def results(
 
     The page is made of the JSON files alone; without --add it is only written anew.
     """
-    from vire_edge.training.report.results import file_name, read_results, summarize, write_result
+    from vire_edge.training.export import prepare_place
+    from vire_edge.training.report.results import add_results, read_results, summarize
     from vire_edge.training.report.results_page import results_page
+    from vire_edge.training.report.write import write_whole
 
     if not re.fullmatch(r"[\w.+-]*", label):
         raise typer.BadParameter(
             f'"{label}" must be one word of letters, digits, ".", "+" and "-"', param_hint="--label"
         )
-    for result in [summarize(run, label) for run in add or []]:
-        path = folder / file_name(result)
-        done = "replaced" if path.exists() else "written"
-        write_result(result, path)
-        print(f"{path}: {done}")
+    prepare_place(out)
+    if add:
+        prepare_place(folder / "result.json")
+        for path, done in add_results([summarize(run, label) for run in add], folder).items():
+            print(f"{path}: {done}")
     found = read_results(folder)
-    try:
-        out.write_text(results_page(found), encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"{out} cannot be written ({error.strerror}); name another with --out") from error
+    write_whole(out, results_page(found))
     print(f"{out}: {len(found)} results")

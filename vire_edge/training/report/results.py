@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vire_edge.errors import StorageError, TrainingError
+from vire_edge.errors import TrainingError
 from vire_edge.training.architectures import ARCHITECTURES
 from vire_edge.training.evaluation.graph import cost
 from vire_edge.training.evaluation.intervals import intervals
 from vire_edge.training.evaluation.reading import milliseconds_per_face
 from vire_edge.training.finish import SPLITS
 from vire_edge.training.recipes import PRESETS
+from vire_edge.training.report.document import slug
+from vire_edge.training.report.write import write_whole
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import stored_settings
 
@@ -29,8 +31,16 @@ VERSION = 1
 """Of the JSON files."""
 DROPPED = ("confusion",)
 """Figures that are left out of a result: bulk, and in the run's own CSV."""
-NEEDED = ("architecture", "preset", "seed", "label", "command", "milliseconds", *SPLITS)
-"""Without these it is no result."""
+_FIGURES = (
+    *("images", "accuracy", "macro_f1", "recall", "support", "calibration_error", "loss"),
+    *(f"intervals.{name}.{end}" for name in ("accuracy", "macro_f1") for end in ("low", "high")),
+)
+NEEDED = (
+    *("architecture", "preset", "seed", "label", "command", "epochs"),
+    *("parameters", "multiply_adds", "milliseconds", "timed_on", "data.dataset_digest"),
+    *(f"{split}.{name}" for split in SPLITS for name in _FIGURES),
+)
+"""What the page is made of; without one of these it is no result."""
 TIMED_FACES = 50
 
 Result = dict[str, Any]
@@ -83,36 +93,55 @@ def file_name(result: Result) -> str:
     """`cnn-default.json`; other seeds than 1, and labels, are told apart."""
     seed = "" if result["seed"] == 1 else f"-seed{result['seed']}"
     label = f"-{result['label']}" if result["label"] else ""
-    return f"{result['architecture']}-{result['preset']}{seed}{label}.json"
+    return slug(f"{result['architecture']}-{result['preset']}{seed}{label}.json")
 
 
-def write_result(result: Result, path: Path) -> None:
-    """Write one result, in place of an earlier one.
+def add_results(results: list[Result], folder: Path) -> dict[Path, str]:
+    """Write results into a folder, each in place of an earlier one of the same run; all of them or none.
+
+    Args:
+        results: of the runs to take in.
+        folder: where the others are.
+
+    Returns:
+        File → whether it was written or replaced.
 
     Raises:
+        TrainingError: one would take another run's place, or was not measured on the same images as the others.
         StorageError: it cannot be written.
     """
-    # A line for each thing, so that a change shows as one.
-    lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in result.items())
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written ({error.strerror})") from error
+    stored = {path: _read(path) for path in folder.glob("*.json")}
+    wanted: dict[Path, Result] = {}
+    for result in results:
+        path = folder / file_name(result)
+        other = wanted.get(path) or stored.get(path)
+        if path in wanted or (other is not None and any(other[key] != result[key] for key in ("command", "epochs"))):
+            raise TrainingError(
+                f"{path} is another run's ({(other or result)['command']}, {(other or result)['epochs']} epochs); "
+                "tell them apart with --label WORD, or remove the file"
+            )
+        wanted[path] = result
+    _check_protocol(stored | wanted)
+    for path, result in wanted.items():
+        # A line for each thing, so that a change shows as one.
+        lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in result.items())
+        write_whole(path, f"{{\n{lines}\n}}\n")
+    return {path: "replaced" if path in stored else "written" for path in wanted}
 
 
 def read_results(folder: Path) -> list[Result]:
     """All results of a folder, in the order of the page: by architecture, preset and seed.
 
     Raises:
-        TrainingError: there are none, or one is damaged or of another version.
+        TrainingError: there are none, one is damaged or of another version, or they were measured on other images.
     """
-    results = [_read(path) for path in folder.glob("*.json")]
-    if not results:
+    found = {path: _read(path) for path in sorted(folder.glob("*.json"))}
+    if not found:
         raise TrainingError(f"{folder} holds no results; add a finished run with: vire-edge results --add RUN")
+    _check_protocol(found)
     order, presets = list(ARCHITECTURES), list(PRESETS)
     return sorted(
-        results,
+        found.values(),
         key=lambda result: (
             order.index(result["architecture"]) if result["architecture"] in order else len(order),
             result["architecture"],
@@ -124,20 +153,36 @@ def read_results(folder: Path) -> list[Result]:
     )
 
 
+def _check_protocol(results: dict[Path, Result]) -> None:
+    """Results stand side by side only where they are of the same images."""
+    (first, one), *others = results.items()
+    for path, other in others:
+        for name, ours, theirs in (
+            ("images", other[SPLITS[0]]["images"], one[SPLITS[0]]["images"]),
+            ("data, by its digest", other["data"]["dataset_digest"][:12], one["data"]["dataset_digest"][:12]),
+        ):
+            if ours != theirs:
+                raise TrainingError(
+                    f"{path} was measured on other {name} than {first} ({ours}, not {theirs}); "
+                    "keep it in another folder with --folder"
+                )
+
+
 def _read(path: Path) -> Result:
+    again = "make it again with: vire-edge results --add RUN"
     try:
         result: Result = json.loads(path.read_text(encoding="utf-8"))
         version = result["version"]
-        for key in NEEDED if version == VERSION else ():
-            result[key]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(
-            f"{path} is no result ({error!r}); make it again with: vire-edge results --add RUN"
-        ) from error
+        raise TrainingError(f"{path} is no result ({error!r}); {again}") from error
     if version != VERSION:
-        raise TrainingError(
-            f"{path} has version {version}, not {VERSION}; make it again with: vire-edge results --add RUN"
-        )
+        raise TrainingError(f"{path} has version {version}, not {VERSION}; {again}")
+    for name in NEEDED:
+        value: Any = result
+        for key in name.split("."):
+            if not isinstance(value, dict) or key not in value:
+                raise TrainingError(f'{path} lacks "{name}"; {again}')
+            value = value[key]
     return result
 
 

@@ -9,13 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 from vire_edge.domain import EMOTIONS
+from vire_edge.training.data.rows import Split
 from vire_edge.training.evaluation.intervals import Interval
+from vire_edge.training.evaluation.measured import split_name
 from vire_edge.training.finish import SPLITS
 from vire_edge.training.report.document import Table
 from vire_edge.training.report.markdown import markdown_table
 from vire_edge.training.report.published import SOURCE, published_for
 from vire_edge.training.report.results import Result
-from vire_edge.training.report.tables import UNKNOWN, count, percent
+from vire_edge.training.report.tables import UNKNOWN, count, percent, share
 
 RARE = EMOTIONS.index("disgust")
 WHOLE, FRESH = SPLITS
@@ -31,6 +33,7 @@ def results_page(results: list[Result]) -> str:
         results: at least one, in the order of the page.
     """
     first = results[0]
+    measured = split_name(Split.PUBLIC_TEST, first[WHOLE]["images"])
     machines = sorted({result["timed_on"] for result in results})
     digests = sorted({result["data"]["dataset_digest"] for result in results})
     commands = dict.fromkeys(result["command"] for result in results)
@@ -40,16 +43,16 @@ def results_page(results: list[Result]) -> str:
 Every network under one protocol. Made of the files in `results/` by `vire-edge results` and not by hand; a finished
 run is added with `vire-edge results --add RUN`.
 
-FER2013's PublicTest, {first[WHOLE]["images"]:,} images, one view, no averaging over views. PublicTest chose neither
+FER2013's {measured}, {first[WHOLE]["images"]:,} images, one view, no averaging over views. {measured} chose neither
 epoch nor temperature. {first[FRESH]["images"]:,} of its images repeat no training image. In brackets: the 95 %
 bootstrap interval over the images; what another seed of the training would change is not in it.
 
 ## Accuracy
 
-{_table(ACCURACY, results, _accuracy)}
+{_table((*ACCURACY[:3], measured, *ACCURACY[4:]), results, _accuracy)}
 
 Published: {SOURCE}.
-Ours is PublicTest alone. A paper preset stands beside its own scenario, any other preset beside the network's best.
+Ours is {measured} alone. A paper preset stands beside its own scenario, any other preset beside the network's best.
 
 ## Beyond accuracy
 
@@ -97,7 +100,7 @@ def _quality(result: Result) -> tuple[str, ...]:
     return (
         _macro_f1(figures),
         _macro_f1(result[FRESH]),
-        f"{figures['recall'][RARE]:.2f}",
+        share(figures["recall"][RARE], of=figures["support"][RARE], digits=2),
         f"{figures['calibration_error']:.3f}",
         f"{figures['loss']:.3f}",
     )
