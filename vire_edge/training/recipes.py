@@ -206,8 +206,8 @@ FINE_TUNE: dict[str, Recipe] = {
         learning_rate=recipe.learning_rate / 20,
         epochs=3,
         warm_up=1,
-        calm=1.0,
-        votes=0.0,
+        augmentation=recipe.augmentation.halved(),
+        calm=0.0,
         mixup=0.0,
         averaging=0.99,
     )
