@@ -7,8 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from vire_edge.training.backend import load_optuna
 from vire_edge.training.data.augment import PUBLISHED
 from vire_edge.training.data.dataset import Split, load
 from vire_edge.training.recipes import PRESETS
-from vire_edge.training.search.results import Found, plotted, write_results
+from vire_edge.training.search.results import NOTE, Found, notes, plotted, write_results
 from vire_edge.training.search.space import (
     BATCH_SIZES,
     EPOCHS,
@@ -35,24 +36,13 @@ from vire_edge.training.search.space import (
     epochs_within,
     suggest,
 )
-from vire_edge.training.search.storage import GRACE_SECONDS, open_storage, shown
-from vire_edge.training.search.study import Study, StudySettings, TrialRecord, best_of, read_studies
+from vire_edge.training.search.storage import GRACE_SECONDS, open_storage, shown, storage_errors
+from vire_edge.training.search.study import Released, Study, StudySettings, TrialRecord, best_of, read_studies
 from vire_edge.training.search.trial import trial_faces
+from vire_edge.training.search.worker import Job, Worker
 
 COMMON = StudySettings("cnn", Scenario.PLAIN, seed=1, images=None, epochs_limit=None, digest="d")
 VALUES = Values(0.0015, 32, 50, "he_normal")
-
-KILLED_WORKER = """
-import os, signal, sys
-from vire_edge.training.search.space import suggest
-from vire_edge.training.search.study import Study
-study = Study(sys.argv[1], "s", seed=int(sys.argv[2]))
-def objective(trial):
-    trial.set_user_attr("worker", "w")
-    print(suggest(trial, None).options, flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
-study.optuna.optimize(objective, n_trials=1)
-"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -76,27 +66,20 @@ def complete(study: Study, loss: float) -> None:
         study.optuna.optimize(objective, n_trials=1)
 
 
-def killed_worker(url: str, seed: int = 0) -> str:
-    """A worker that takes a trial and is killed; returns what it chose."""
-    command = [sys.executable, "-c", KILLED_WORKER, url, str(seed)]
-    ran = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert ran.returncode == -signal.SIGKILL, ran.stderr
-    return ran.stdout.strip()
+def left_running(study: Study) -> str:
+    """Leave a trial as a worker that is killed leaves it; returns what it chose."""
+    with study.guarded(), pytest.warns(UserWarning, match="Heartbeat"):
+        trial = study.optuna.ask()
+        trial.set_user_attr("worker", "w")
+        return suggest(trial, None).options
 
 
-def test_space_is_the_published_one(url: str) -> None:
-    seen: list[Values] = []
-
-    def objective(trial: object) -> float:
-        seen.append(suggest(trial, None))
-        return seen[-1].learning_rate
-
-    study = Study(url, "s", seed=3)
-    with study.guarded():
-        study.optuna.optimize(objective, n_trials=12)
+def test_space_is_the_published_one() -> None:
+    study = load_optuna().create_study()
     assert (LEARNING_RATES, EPOCHS) == ((1e-4, 1e-2), (25, 50, 100, 150))
     assert BATCH_SIZES == (8, 16, 32, 64, 128)
     assert INITIALIZERS == ("glorot_uniform", "he_normal", "lecun_normal")
+    seen = [suggest(study.ask(), None) for _ in range(12)]
     for values in seen:
         assert LEARNING_RATES[0] <= values.learning_rate <= LEARNING_RATES[1]
         assert values.batch_size in BATCH_SIZES
@@ -138,10 +121,10 @@ def test_trials_are_compared_on_training_images_and_never_on_public_test(tmp_pat
 
 
 def test_trial_of_a_killed_worker_is_failed_and_queued_with_its_values(url: str) -> None:
-    chosen = killed_worker(url)
     study = Study(url, "s")
+    chosen = left_running(study)
     assert [trial.state for trial in study.trials()] == ["running"]
-    assert study.release("w") == 0
+    assert study.release("w") == Released(0, queued=True)
     failed, queued = study.trials()
     assert (failed.state, queued.state, queued.begun_as) == ("fail", "waiting", 0)
     assert Values(**queued.params).options == chosen
@@ -150,18 +133,20 @@ def test_trial_of_a_killed_worker_is_failed_and_queued_with_its_values(url: str)
 
 
 def test_a_trial_that_kills_every_worker_is_given_up(url: str) -> None:
-    chosen = {killed_worker(url)}
     study = Study(url, "s")
-    for seed in (1, 2, 3):
-        study.release("w")
-        chosen.add(killed_worker(url, seed))
-    assert [trial.begun_as for trial in study.trials()] == [None, 0, 0, None]
+    chosen, queued = set(), []
+    for _ in range(4):
+        chosen.add(left_running(study))
+        queued.append(study.release("w"))
+    assert [trial.begun_as for trial in study.trials()] == [None, 0, 0, None, 3]
+    assert queued[2] == Released(2, queued=False)
     assert len(chosen) == 2
 
 
 def test_trial_of_a_silent_worker_on_another_machine_is_queued_again(url: str) -> None:
-    killed_worker(url)
-    study = Study(url, "s")
+    study, storage = Study(url, "s"), open_storage(url)
+    left_running(study)
+    storage.record_heartbeat(storage.get_trial_id_from_study_id_trial_number(storage.get_study_id_from_name("s"), 0))
     study.release_silent()
     assert [trial.state for trial in study.trials()] == ["running"], "not heard of for a second only"
     engine = sql.create_engine(url)
@@ -172,6 +157,31 @@ def test_trial_of_a_silent_worker_on_another_machine_is_queued_again(url: str) -
     engine.dispose()
     study.release_silent()
     assert [(trial.state, trial.begun_as) for trial in study.trials()] == [("fail", None), ("waiting", 0)]
+
+
+def test_trial_that_was_taken_when_enough_were_is_told_of_nowhere(url: str, tmp_path: Path) -> None:
+    study, (ours, theirs) = Study(url, "s"), Pipe()
+    complete(study, 1.5)
+    data = tiny_csv(tmp_path, per_class=30)
+    worker = Worker(Job("w", url, "s", COMMON, data, tmp_path / "s", 1, 1, 0, parallel=False), theirs)
+    worker.attempt()
+    assert not ours.poll()
+    assert [trial.state for trial in study.trials()] == ["complete"]
+    assert study.release("w") is None
+
+
+def test_folder_of_another_study_with_the_same_name_is_refused(tmp_path: Path) -> None:
+    ours, theirs = (Study(f"sqlite:///{tmp_path / name}", "s") for name in ("a.db", "b.db"))
+    ours.claim(tmp_path / "s")
+    (tmp_path / "s" / "trial-0000").mkdir()
+    with pytest.raises(TrainingError, match=r'holds trials of another study than "s" in sqlite.*--run.*--study'):
+        theirs.claim(tmp_path / "s")
+    ours.claim(tmp_path / "s")
+    ours.claim(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "study.txt").unlink()
+    (tmp_path / "elsewhere" / "trial-0000").mkdir()
+    with pytest.raises(TrainingError, match="another study"):
+        ours.claim(tmp_path / "elsewhere")
 
 
 def test_hopeless_trial_is_given_up_but_not_in_its_first_epochs(url: str) -> None:
@@ -208,16 +218,37 @@ def test_studies_are_read_as_plain_records(url: str) -> None:
     study = Study(url, "vire-cnn-1")
     study.agree(COMMON)
     complete(study, 1.5)
-    Study(url, "other").agree(COMMON)
-    ((name, (settings, trials)),) = read_studies(url, "vire-").items()
+    Study(url, "vire-quick-cnn-1").agree(COMMON)
+    ((name, (settings, trials)),) = read_studies(url, {"vire-cnn-1", "vire-cnn-2"}).items()
     assert (name, settings) == ("vire-cnn-1", COMMON)
     assert [(trial.number, trial.state, trial.value) for trial in trials] == [(0, "complete", 1.5)]
     assert set(trials[0].params) == {"learning_rate", "batch_size", "epochs", "initializer"}
 
 
+def test_studies_of_other_programs_are_left_out(url: str) -> None:
+    Study(url, "vire-cnn-1").agree(COMMON)
+    for name, settings in (("a", {"layers": 3}), ("b", "fast"), ("c", asdict(COMMON) | {"scenario": "3"})):
+        load_optuna().create_study(storage=url, study_name=name).set_user_attr("settings", settings)
+    assert list(read_studies(url)) == ["vire-cnn-1"]
+
+
+def test_reading_makes_neither_file_nor_tables(url: str, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"study\.db cannot be read .there is no such file."):
+        read_studies(url)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "study.db").touch()
+    with pytest.raises(StorageError, match="no such table"):
+        read_studies(url)
+    assert (tmp_path / "study.db").stat().st_size == 0
+
+
 @pytest.mark.parametrize(
     ("url", "error", "message"),
     [
+        ("postgresql+psycopg://me:hu@hush@db/vire", TrainingError, "escape @ as %40"),
+        ("postgresql+psycopg://me@db/vire;password=hush", TrainingError, "escape @ as %40"),
+        ("postgresql+psycopg://me:p@hush?x@db/vire", TrainingError, "escape @ as %40"),
+        ("mysql+pymysql://me:p@ss/hush@db/vire", TrainingError, "escape @ as %40"),
         ("postgres me", TrainingError, "no database URL"),
         ("oracle9://u:hush@h/d?key=hush", DependencyError, "no such kind of database"),
         ("mysql+pymysql://u:hush@h/d?key=hush", DependencyError, "mysql.pymysql://h/d: the database's driver"),
@@ -246,6 +277,14 @@ def test_shown_url_names_the_place_alone() -> None:
     )
 
 
+def test_driver_that_repeats_credentials_is_not() -> None:
+    url = "postgresql+psycopg://me:hu%40sh@db/name?options=ab&options=cd"
+    words = 'login of "me" with hu@sh, hu%40sh, ab or cd to name refused\nsecond line'
+    with pytest.raises(StorageError) as caught, storage_errors(url):
+        raise sql.exc.DBAPIError("select", None, RuntimeError(words))
+    assert 'login of "***" with ***, ***, *** or *** to name refused' in str(caught.value)
+
+
 def test_results_stand_beside_the_published_ones(tmp_path: Path) -> None:
     trials = (
         TrialRecord(0, "complete", 1.4, vars_of(VALUES), (1.6, 1.4), 12.0),
@@ -254,13 +293,13 @@ def test_results_stand_beside_the_published_ones(tmp_path: Path) -> None:
         TrialRecord(3, "complete", 1.2, vars_of(replace(VALUES, batch_size=8)), (1.5, 1.2), 12.0, begun_as=2),
     )
     found = [Found("vire-cnn-1", COMMON, trials), Found("vire-vire-1", replace(COMMON, architecture="vire"), ())]
-    paths = write_results(found, tmp_path, data="fer2013.csv")
+    paths = write_results(found, tmp_path, data="my fer2013.csv")
     assert {path.name for path in paths} == {path.name for path in tmp_path.iterdir()}
     best = json.loads((tmp_path / "best.json").read_text())
     assert best["vire-cnn-1"]["best"] == {"trial": 3, "loss": 1.2, **vars_of(replace(VALUES, batch_size=8))}
     assert best["vire-cnn-1"]["published"]["loss"] == 1.2749
     assert best["vire-cnn-1"]["command"] == (
-        "vire-edge train --data fer2013.csv --arch cnn --preset paper-1 --seed 1 "
+        "vire-edge train --data 'my fer2013.csv' --arch cnn --preset paper-1 --drop-leaks --seed 1 "
         "--learning-rate 0.0015 --batch-size 8 --epochs 50 --initializer he_normal"
     )
     assert best["vire-vire-1"]["best"] is best["vire-vire-1"]["command"] is None
@@ -270,7 +309,17 @@ def test_results_stand_beside_the_published_ones(tmp_path: Path) -> None:
     assert (tmp_path / "trials.csv").read_text().count("vire-cnn-1") == 4
     assert (tmp_path / "losses-vire-cnn-1.png").read_bytes().startswith(b"\x89PNG")
     assert [trial.state for trial in plotted(trials)] == ["complete", "pruned", "fail", "complete"]
-    assert best_of(list(trials)) is trials[3]
+    assert best_of(trials) is trials[3]
+
+
+def test_search_that_was_cut_short_says_so_beside_the_published_loss() -> None:
+    trials = (TrialRecord(0, "complete", 1.9, vars_of(VALUES)),)
+    short = Found("vire-cnn-1", replace(COMMON, images=2000, epochs_limit=3), trials)
+    whole = Found("vire-cnn-1", COMMON, trials)
+    assert [row[2] for row in short.rows()] == ["found, cut short", "published"]
+    assert [row[2] for row in whole.rows()] == ["found", "published"]
+    assert "cut short (2000 training images only, at most 3 epochs)" in notes([short])[-1]
+    assert notes([whole]) == [NOTE]
 
 
 def vars_of(values: Values) -> dict[str, object]:
@@ -279,7 +328,12 @@ def vars_of(values: Values) -> dict[str, object]:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--arch", "lenet"], '"lenet" is none of cnn'), (["--scenario", "3"], '"3" is none of 1, 2, all')],
+    [
+        (["--arch", "lenet"], '"lenet" is none of cnn'),
+        (["--scenario", "3"], '"3" is none of 1, 2, all'),
+        (["--study", "../x"], '"../x" is no name'),
+        (["--study", "a/b"], '"a/b" is no name'),
+    ],
 )
 def test_wrong_names_are_answered_with_the_known_ones(options: list[str], message: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["tune", "--data", "x.csv", "--run", str(tmp_path / "run"), *options])
@@ -291,7 +345,7 @@ def test_wrong_names_are_answered_with_the_known_ones(options: list[str], messag
 @pytest.mark.timeout(400)  # Keras starts in four processes
 def test_killed_search_goes_on_and_ends_with_exactly_the_trials_asked_for(tmp_path: Path) -> None:
     data, run = tiny_csv(tmp_path, per_class=30), tmp_path / "tune"
-    options = ["--trials", "3", "--epochs-limit", "2", "--scenario", "1"]
+    options = ["--trials", "2", "--epochs-limit", "2", "--scenario", "1"]
     command = [sys.executable, "-c", "from vire_edge.cli import main; main()", "tune", "--data", data, "--run", run]
     with subprocess.Popen(
         [*map(str, command), *options, "--workers", "2"], stdout=subprocess.PIPE, text=True
@@ -313,8 +367,8 @@ def test_killed_search_goes_on_and_ends_with_exactly_the_trials_asked_for(tmp_pa
     assert result.exit_code == 0, result.output
     ((_, (_, trials)),) = read_studies(f"sqlite:///{run / 'study.db'}").items()
     done = [trial for trial in trials if trial.state in ("complete", "pruned")]
-    assert len(done) == 3
-    assert trials[: len(before)] == [
+    assert len(done) == 2
+    assert list(trials[: len(before)]) == [
         now if then.state in ("running", "waiting") else then for then, now in zip(before, trials, strict=False)
     ]
     assert any(trial.begun_as is not None for trial in done)
@@ -325,7 +379,7 @@ def test_killed_search_goes_on_and_ends_with_exactly_the_trials_asked_for(tmp_pa
     assert not list(run.rglob("checkpoint.npz"))
     assert json.loads((run / "best.json").read_text())["vire-cnn-1"]["best"]["trial"] == best.number
     again = CliRunner().invoke(app, [*map(str, command[3:]), *options])
-    assert "3 of 3 trials done" in again.output
+    assert "2 of 2 trials done" in again.output
 
 
 def test_ctrl_c_gives_the_trials_back_and_tells_how_to_go_on(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ def export(
     from vire_edge.training.finish import export_run
     from vire_edge.training.int8_export import export_int8
 
+    _check(out, int8, card, data=data, remark=remark)
     for path in (out, int8, card):
         if path is not None:
             prepare_place(path)
@@ -46,13 +47,25 @@ def export(
         comparison = export_int8(run, out, int8, data=data)
         compared = (int8.name, comparison)
         print(f"{int8}: {int8.stat().st_size / 1e6:.1f} MB")
-        _print_comparison(Console(soft_wrap=True), comparison)
+        _print_comparison(Console(soft_wrap=True, markup=False, highlight=False), comparison)
     if card is not None:
         try:
             card.write_text(model_card(run, out.name, int8=compared, remark=remark), encoding="utf-8")
         except OSError as error:
             raise StorageError(f"{card} cannot be written ({error.strerror}); name another file") from error
         print(f"{card}: written")
+
+
+def _check(out: Path, int8: Path | None, card: Path | None, *, data: Path | None, remark: str) -> None:
+    """Refuse options that say nothing without another one, and one file for two contents."""
+    if data is not None and int8 is None:
+        raise typer.BadParameter("it needs --int8 beside it", param_hint="--data")
+    if remark and card is None:
+        raise typer.BadParameter("it needs --card beside it", param_hint="--remark")
+    taken = {out.resolve(): "--out"}
+    for option, path in (("--int8", int8), ("--card", card)):
+        if path is not None and (other := taken.setdefault(path.resolve(), option)) != option:
+            raise typer.BadParameter(f"{path} is the file of {other}; name another", param_hint=option)
 
 
 def _print_comparison(console: Console, comparison: Comparison) -> None:

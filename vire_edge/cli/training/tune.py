@@ -16,6 +16,7 @@ from vire_edge.cli.training.train import INTERRUPTED
 if TYPE_CHECKING:
     # The package costs nothing to import, but a command that is not run must not load OpenCV and ONNX Runtime.
     from vire_edge.training.search.events import TuneEvent
+    from vire_edge.training.search.tune import TuneSettings
 
 ALL = "all"
 SCENARIOS = {"1": ("1",), "2": ("2",), ALL: ("1", "2")}
@@ -52,7 +53,7 @@ def tune(
     """
     from vire_edge.training.architectures import ARCHITECTURES
     from vire_edge.training.search.space import Scenario
-    from vire_edge.training.search.tune import TuneSettings
+    from vire_edge.training.search.tune import STUDY_NAME, TuneSettings
     from vire_edge.training.search.tune import tune as search
 
     wanted = arch or ["cnn"]
@@ -61,6 +62,8 @@ def tune(
             raise typer.BadParameter(f'"{name}" is none of {", ".join(ARCHITECTURES)}, all', param_hint="--arch")
     if scenario not in SCENARIOS:
         raise typer.BadParameter(f'"{scenario}" is none of {", ".join(SCENARIOS)}', param_hint="--scenario")
+    if not STUDY_NAME.fullmatch(study):
+        raise typer.BadParameter(f'"{study}" is no name; give letters, digits, "-", "_" and "."', param_hint="--study")
     settings = TuneSettings(
         data=data,
         run=run,
@@ -74,9 +77,9 @@ def tune(
         images=images,
         epochs_limit=epochs_limit,
     )
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, markup=False, highlight=False)
     complete = search(settings, on_event=lambda event: _show(console, event))
-    _results(console, settings.url, study, run, data.name)
+    _results(console, settings)
     if not complete:
         console.print("stopped; the same command goes on")
         raise typer.Exit(INTERRUPTED)
@@ -103,29 +106,30 @@ def _show(console: Console, event: TuneEvent) -> None:
         console.print(f"trial {event.number}: {event.state}{value}")
     elif isinstance(event, told.WorkerDied):
         how = f"signal {-event.exit_code}" if event.exit_code < 0 else f"exit status {event.exit_code}"
-        trial = "" if event.trial is None else f"; trial {event.trial} is tried again"
-        console.print(f"[yellow]a worker died ({how}){trial}[/yellow]")
+        then = "is tried again" if event.tried_again else "is given up"
+        trial = "" if event.trial is None else f"; trial {event.trial} {then}"
+        console.print(f"a worker died ({how}){trial}", style="yellow")
     else:
         console.print(f"waiting for {event.running} trials of other commands")
 
 
-def _results(console: Console, url: str, prefix: str, run: Path, data: str) -> None:
-    from vire_edge.training.search.results import COLUMNS, NOTE, Found, write_results
+def _results(console: Console, settings: TuneSettings) -> None:
+    from vire_edge.training.search.results import COLUMNS, Found, notes, write_results
     from vire_edge.training.search.study import read_studies
 
-    found = [
-        Found(name, settings, tuple(trials)) for name, (settings, trials) in read_studies(url, f"{prefix}-").items()
-    ]
+    read = read_studies(settings.url, settings.study_names)
+    found = [Found(name, *read[name]) for name in settings.study_names if name in read]
     # The name of the search in one column, and its counts left to the files: a terminal has eighty places.
     table = Table("search", "values", "loss", *COLUMNS[4:-2], box=SIMPLE, padding=(0, 1, 0, 0))
     for study in found:
         for row in study.rows():
             table.add_row(" ".join(row[:2]), *row[2:-2])
     console.print(table)
-    console.print(NOTE)
+    for note in notes(found):
+        console.print(note)
     for study in found:
-        command = study.command(data)
+        command = study.command(str(settings.data))
         if command is not None:
             console.print(f"to learn with the best: {command}")
-    for path in write_results(found, run, data=data):
+    for path in write_results(found, settings.run, data=settings.data.name):
         console.print(str(path))

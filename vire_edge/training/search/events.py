@@ -58,7 +58,9 @@ class WorkerDied:
     exit_code: int
     """Negative: the signal that killed it."""
     trial: int | None
-    """What it was at, which is tried again."""
+    """What it was at."""
+    tried_again: bool
+    """Whether that is; not when it has killed too many workers."""
 
 
 @dataclass(frozen=True, slots=True)

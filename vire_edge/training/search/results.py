@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from vire_edge.errors import StorageError
 from vire_edge.training.report import plots
+from vire_edge.training.report.document import slug
 from vire_edge.training.report.published import published_for
 from vire_edge.training.search.space import Values
 from vire_edge.training.search.study import StudySettings, TrialRecord, best_of
@@ -50,16 +52,19 @@ class Found:
     @property
     def best(self) -> TrialRecord | None:
         """The complete trial with the lowest loss, or None."""
-        return best_of(list(self.trials))
+        return best_of(self.trials)
 
     def command(self, data: str) -> str | None:
-        """What learns with the best values on all images; None without any, or where no preset has the network."""
+        """What learns with the best values, and without copies of PublicTest as the trials did.
+
+        None without a complete trial, or where no preset has the network.
+        """
         best, settings = self.best, self.settings
         if best is None or self.published is None:
             return None
         return (
-            f"vire-edge train --data {data} --arch {settings.architecture} --preset {settings.scenario.preset} "
-            f"--seed {settings.seed} {Values(**best.params).options}"
+            f"vire-edge train --data {shlex.quote(data)} --arch {settings.architecture} "
+            f"--preset {settings.scenario.preset} --drop-leaks --seed {settings.seed} {Values(**best.params).options}"
         )
 
     def rows(self) -> list[list[str]]:
@@ -68,7 +73,7 @@ class Found:
         names = [settings.architecture, str(settings.scenario)]
         counts = [str(sum(trial.state == state for trial in self.trials)) for state in ("complete", "pruned")]
         found = ["–"] * 5 if best is None else [f"{best.value:.4f}", *_cells(Values(**best.params))]
-        rows = [[*names, "found", *found, *counts]]
+        rows = [[*names, "found" if settings.cut_short is None else "found, cut short", *found, *counts]]
         if self.published is not None:
             loss, values = self.published
             rows.append([*names, "published", f"{loss:.4f}", *_cells(values), "10", "0"])
@@ -79,6 +84,15 @@ NOTE = (
     "Found: the loss after the last epoch on a held-out tenth of Training, without copies. "
     "Published: chosen and measured on the publication's 7,178 evaluation images, which chose nothing here."
 )
+
+
+def notes(found: Sequence[Found]) -> list[str]:
+    """What is to be known beside the rows, a sentence or two each."""
+    short = [(study.study, study.settings.cut_short) for study in found if study.settings.cut_short is not None]
+    return [
+        NOTE,
+        *(f"{name} was cut short ({how}): its losses say nothing beside the published." for name, how in short),
+    ]
 
 
 def write_results(found: list[Found], folder: Path, *, data: str) -> list[Path]:
@@ -99,7 +113,7 @@ def write_results(found: list[Found], folder: Path, *, data: str) -> list[Path]:
     texts = {
         "best.json": json.dumps({study.study: _as_dict(study, data) for study in found}, indent=2) + "\n",
         "best.csv": _csv([list(COLUMNS), *rows]),
-        "best.md": _markdown([list(COLUMNS), *rows]) + f"\n\n{NOTE}\n",
+        "best.md": "\n\n".join([_markdown([list(COLUMNS), *rows]), *notes(found)]) + "\n",
         "trials.csv": _csv([_TRIAL_COLUMNS, *[row for study in found for row in _trial_rows(study)]]),
     }
     paths = []
@@ -108,7 +122,7 @@ def write_results(found: list[Found], folder: Path, *, data: str) -> list[Path]:
             folder.joinpath(name).write_text(text, encoding="utf-8")
             paths.append(folder / name)
         for study in found:
-            paths.append(folder / f"losses-{study.study}.png")
+            paths.append(folder / f"losses-{slug(study.study)}.png")
             paths[-1].write_bytes(plots.png(plots.trial_losses(plotted(study.trials))))
     except OSError as error:
         raise StorageError(f"{folder} cannot be written ({error.strerror}); name another with --run") from error

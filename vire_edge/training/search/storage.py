@@ -7,9 +7,12 @@ don't hold on network drives. Machines that share a search need a server, such a
 from __future__ import annotations
 
 import contextlib
+import re
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from vire_edge.errors import DependencyError, StorageError, TrainingError
 from vire_edge.training.backend import load_optuna
@@ -21,30 +24,38 @@ LOCK_SECONDS = 60
 """How long SQLite waits for another process' write."""
 _NO_URL = (
     "the storage is no database URL; it looks like sqlite:///study.db or "
-    "postgresql+psycopg://user:password@host/database"
+    "postgresql+psycopg://user:password@host/database; escape @ as %40"
 )
+_NO_HOST, _NO_DATABASE = re.compile(r"[@;=?#]"), re.compile(r"[@;=]")
+"""What stands in a host or a database only where a part of the password or an option was taken for it."""
 
 
-def open_storage(url: str, *, on_dead: Callable[[Any, Any], None] | None = None) -> Any:
+def open_storage(url: str, *, on_dead: Callable[[Any, Any], object] | None = None, to_read: bool = False) -> Any:
     """Open a storage, with its tables made where there are none.
 
     Args:
         url: `sqlite:///study.db`, `postgresql+psycopg://user:password@host/database` …
+        to_read: only; neither file nor tables are made.
         on_dead: called with study and trial when a trial was marked as failed because its worker is silent.
 
     Raises:
-        StorageError: it cannot be reached.
+        StorageError: it cannot be reached, or is only to be read and holds no studies.
         TrainingError: it is no URL, or holds something else.
         DependencyError: Optuna or the database's driver is not installed.
     """
     optuna = load_optuna()
+    parts = _parts(url)
+    file = parts.database or ""
+    if to_read and _is_sqlite(parts) and not file.startswith((":memory:", "file:")) and not Path(file).is_file():
+        raise StorageError(f"{shown(url)} cannot be read (there is no such file); name the one that tune made")
     try:
         with storage_errors(url), warnings.catch_warnings():
             # Heartbeats are called experimental since 2021.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.storages.RDBStorage(
                 url,
-                engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}} if url.startswith("sqlite:") else None,
+                engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}} if _is_sqlite(parts) else None,
+                skip_table_creation=to_read,
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 grace_period=GRACE_SECONDS,
                 heartbeat_stale_trial_callback=on_dead,
@@ -59,13 +70,35 @@ def open_storage(url: str, *, on_dead: Callable[[Any, Any], None] | None = None)
 
 def shown(url: str) -> str:
     """The URL as far as it may be shown: no user, password or options."""
+    try:
+        parts = _parts(url)
+    except TrainingError:
+        return "the storage URL"
+    return f"{parts.drivername}://{parts.host or ''}/{parts.database or ''}"
+
+
+def _parts(url: str) -> Any:
+    """The URL taken apart.
+
+    Raises:
+        TrainingError: it is none, or an unescaped sign in the password makes it another one than was meant.
+    """
     import sqlalchemy  # noqa: PLC0415  # comes with Optuna
 
     try:
         parts = sqlalchemy.engine.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):
-        return "the storage URL"
-    return f"{parts.drivername}://{parts.host or ''}/{parts.database or ''}"
+        raise TrainingError(_NO_URL) from None
+    # A file of SQLite may be called what it likes: nobody logs in to it.
+    if not _is_sqlite(parts) and (
+        url.count("@") > 1 or _NO_HOST.search(parts.host or "") or _NO_DATABASE.search(parts.database or "")
+    ):
+        raise TrainingError(_NO_URL)
+    return parts
+
+
+def _is_sqlite(parts: Any) -> bool:
+    return bool(parts.get_backend_name() == "sqlite") and not parts.host
 
 
 @contextlib.contextmanager
@@ -97,12 +130,14 @@ def storage_errors(url: str) -> Iterator[None]:
 
 
 def _first_words(cause: BaseException, url: str) -> str:
-    """A driver's first line, without what stands in the URL as user, password or option."""
-    import sqlalchemy  # noqa: PLC0415  # comes with Optuna
-
+    """A driver's first line, without what stands in the URL as user, password or option, escaped or not."""
     text = next(iter(str(cause).strip().splitlines()), "") or type(cause).__name__
-    parts = sqlalchemy.engine.make_url(url)
-    for secret in (parts.password, *parts.query.values()):
-        if secret:
-            text = text.replace(str(secret), "***")
+    parts = _parts(url)
+    given = [value for values in parts.query.values() for value in ([values] if isinstance(values, str) else values)]
+    secrets = {form for value in (parts.password, *given) if value for form in (str(value), quote(str(value), safe=""))}
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    if parts.username:
+        # A name may be a word's part, such as "me".
+        text = re.sub(rf"(?<!\w){re.escape(parts.username)}(?!\w)", "***", text)
     return text[:160]

@@ -124,7 +124,7 @@ def _open(run: RunDirectory, settings: dict[str, Any]) -> bool:
         return True
     try:
         if run.path.exists():
-            shutil.rmtree(run.path)  # of a study that is gone
+            shutil.rmtree(run.path)  # killed before its first checkpoint
         run.path.mkdir(parents=True)
     except OSError as error:
         raise StorageError(f"{run.path} cannot be made ({error.strerror}); name another folder with --run") from error

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import re
 import signal
 import time
 import uuid
@@ -43,6 +44,8 @@ STOP_SECONDS = 30.0
 """How long a worker may take to give its trial back: a batch, or the loading of Keras."""
 DEATHS_IN_A_ROW = 3
 """So many workers may die without a trial that ends; then it's not chance."""
+STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""Folders and files are called so, on any machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class TuneSettings:
     storage: str | None = None
     """An SQLAlchemy URL; a file in `run` when omitted."""
     study: str = "vire"
-    """What the names of the studies begin with."""
+    """What the names of the studies begin with, as `STUDY_NAME` has it."""
     seed: int = 1
     images: int | None = None
     """So many training images instead of all."""
@@ -76,6 +79,11 @@ class TuneSettings:
         """Of the search for one architecture."""
         return f"{self.study}-{architecture}-{scenario}"
 
+    @property
+    def study_names(self) -> tuple[str, ...]:
+        """Of all searches of this command."""
+        return tuple(self.study_name(name, scenario) for name in self.architectures for scenario in self.scenarios)
+
 
 def tune(settings: TuneSettings, *, on_event: OnTuneEvent) -> bool:
     """Search until each study has its trials.
@@ -88,7 +96,8 @@ def tune(settings: TuneSettings, *, on_event: OnTuneEvent) -> bool:
         Whether it is complete; False after Ctrl-C.
 
     Raises:
-        TrainingError: an architecture is unknown, a study was begun with other settings, or workers keep dying.
+        TrainingError: an architecture is unknown, the study cannot be called so, was begun with other settings or has
+            another folder, or workers keep dying.
         DatasetError: the data is missing or broken.
         StorageError: the folder or the storage cannot be used.
         DependencyError: the extra `train` or a database's driver is not installed.
@@ -96,6 +105,8 @@ def tune(settings: TuneSettings, *, on_event: OnTuneEvent) -> bool:
     for architecture in settings.architectures:
         if architecture not in ARCHITECTURES:
             raise TrainingError(f'there is no architecture "{architecture}"; choose one of {", ".join(ARCHITECTURES)}')
+    if not STUDY_NAME.fullmatch(settings.study):
+        raise TrainingError(f'no study can be called "{settings.study}"; give letters, digits, "-", "_" and "."')
     try:
         settings.run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -143,6 +154,7 @@ class Crew:
         self.study = Study(settings.url, settings.study_name(common.architecture, common.scenario))
         self.study.agree(common)
         self._folder = settings.run / self.study.name
+        self.study.claim(self._folder)
 
     def run(self) -> None:
         """Watch over workers until the study has its trials, or until Ctrl-C, which passes through.
@@ -222,7 +234,9 @@ class Crew:
         if not hand.process.exitcode:
             return
         self._deaths += 1
-        self._on_event(WorkerDied(hand.process.exitcode, self.study.release(hand.name)))
+        left = self.study.release(hand.name)
+        told = (None, False) if left is None else (left.number, left.queued)
+        self._on_event(WorkerDied(hand.process.exitcode, *told))
         if self._deaths >= DEATHS_IN_A_ROW:
             raise TrainingError(
                 f"{self._deaths} workers died and no trial ended (the last with status {hand.process.exitcode}); "

@@ -6,6 +6,7 @@ is gone, the trial under way is given back after the current batch.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -18,7 +19,7 @@ from vire_edge.training.data.dataset import load
 from vire_edge.training.progress import EpochDone, Event
 from vire_edge.training.search.events import TrialBegun, TrialEnded, TrialEpoch
 from vire_edge.training.search.space import epochs_within, suggest
-from vire_edge.training.search.study import DONE, Study, StudySettings
+from vire_edge.training.search.study import DONE, SURPLUS, Study, StudySettings
 from vire_edge.training.search.trial import Hopeless, run_trial, trial_faces
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
@@ -91,26 +92,32 @@ class Worker:
             Stopped: the command wants it.
             VireError: nothing that another trial would do better.
         """
-        optuna = load_optuna()
-        stale = optuna.exceptions.UpdateFinishedTrialError
         while self._study.count(*DONE, "running") < self._job.trials:
-            self._listen()
-            with self._study.guarded():
-                try:
-                    self._study.optuna.optimize(
-                        self._objective, n_trials=1, catch=(Surplus,), callbacks=[lambda _, trial: self._ended(trial)]
-                    )
-                except Stopped:
-                    self._study.release(self._job.worker)
-                    raise
-                except stale:
-                    # Taken for dead while the machine slept, and given to another worker: it's theirs now.
-                    continue
+            self.attempt()
+
+    def attempt(self) -> None:
+        """Take one trial; it never begins where others have taken enough meanwhile.
+
+        Raises:
+            As `run`.
+        """
+        self._listen()
+        stale = load_optuna().exceptions.UpdateFinishedTrialError
+        # What it raises when this trial was taken for dead while the machine slept: it's another worker's now.
+        with self._study.guarded(), contextlib.suppress(stale):
+            try:
+                self._study.optuna.optimize(
+                    self._objective, n_trials=1, catch=(Surplus,), callbacks=[lambda _, trial: self._ended(trial)]
+                )
+            except Stopped:
+                self._study.release(self._job.worker)
+                raise
 
     def _objective(self, trial: Any) -> float:
         optuna = load_optuna()
         trial.set_user_attr("worker", self._job.worker)
         if self._study.count(*DONE, "running", below=trial.number) >= self._job.trials:
+            trial.set_user_attr(SURPLUS, True)
             raise Surplus
         limit = self._job.settings.epochs_limit
         values, begun_as = suggest(trial, limit), trial.user_attrs.get("begun_as")
@@ -144,7 +151,8 @@ class Worker:
             raise Stopped
 
     def _ended(self, trial: Any) -> None:
-        self._tell(TrialEnded(trial.number, trial.state.name.lower(), trial.value))
+        if SURPLUS not in trial.user_attrs:
+            self._tell(TrialEnded(trial.number, trial.state.name.lower(), trial.value))
 
     def _tell(self, event: object) -> None:
         try:
