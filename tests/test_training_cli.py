@@ -37,7 +37,7 @@ def test_train_export_and_evaluate_follow_on_each_other(tmp_path: Path) -> None:
     assert (tmp_path / "card.md").read_text().startswith("# Model card")
 
     evaluated = invoke("evaluate", "--data", data, "--model", out, "--json")
-    figures = json.loads(evaluated.output)[str(out)]
+    (figures,) = json.loads(evaluated.output)["models"]
     metrics = json.loads((run / "metrics.json").read_text())
     assert figures["public_test"]["accuracy"] == pytest.approx(metrics["public_test"]["accuracy"])
 

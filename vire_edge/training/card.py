@@ -7,10 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from vire_edge.domain import EMOTIONS
+from vire_edge.training.data.rows import Split
 from vire_edge.training.data.targets import VotesAs
+from vire_edge.training.evaluation.measured import OWN_FACES, split_name
 from vire_edge.training.finish import evaluation_keys
 from vire_edge.training.int8_export import Comparison
-from vire_edge.training.recipes import Optimizer, Recipe
+from vire_edge.training.recipes import Recipe
+from vire_edge.training.report.document import Table
+from vire_edge.training.report.markdown import markdown_table
+from vire_edge.training.report.recipe import recipe_lines
+from vire_edge.training.report.tables import share
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import TrainSettings, stored_settings
 
@@ -54,6 +60,9 @@ def model_card(path: Path, name: str, *, int8: tuple[str, Comparison] | None = N
     metrics, data, versions = (run.read_json(file) for file in (run.metrics, run.data, run.environment))
     records = run.read_history(settings.effective_recipe.epochs)
     seconds = statistics.median(record.seconds for record in records)
+    whole, fresh = (metrics[key] for key in evaluation_keys(metrics))
+    measured_on = split_name(data.get("evaluated_on", Split.PUBLIC_TEST), whole["images"])
+    lines = "\n".join(f"- {line}" for line in recipe_lines(settings))
     sections = [
         f"""\
 # Model card
@@ -63,31 +72,31 @@ It is the architecture `{settings.architecture}` of `vire_edge/training/architec
 `face` uint8 `[N, 48, 48, 1]` → `probabilities` float32 `[N, 7]`. Scaling and calibration are inside the graph; its
 metadata repeats what stands here.
 """,
-        _figures(
-            *(metrics[key] for key in evaluation_keys(metrics)), measured_on=data.get("evaluated_on", "PublicTest")
-        ),
+        _figures(whole, fresh, settings.effective_recipe, measured_on=measured_on),
         _data(data, settings),
         f"""\
 ## Training
 
     {settings.command}
 
-{_recipe(settings.effective_recipe)}
+{lines}
 - epoch {metrics["epoch"]} of {len(records)} kept, {seconds:.0f} s an epoch (median)
 - temperature {metrics["temperature"]:.3f}
 - {", ".join(f"{key} {value}" for key, value in versions.items())}
 {f"- {remark}" if remark else ""}""".rstrip()
         + "\n",
-        *([] if int8 is None else [_int8(*int8)]),
+        *([] if int8 is None else [_int8(*int8, measured_on)]),
         LIMITS,
     ]
     return "\n".join(sections)
 
 
-def _int8(name: str, compared: Comparison) -> str:
+def _int8(name: str, compared: Comparison, measured_on: str) -> str:
     sides = (compared.float32, compared.int8)
-    rows = [["PublicTest", "float32", "int8"]]
-    rows += [[label, *(_share(getattr(side.evaluation, key)) for side in sides)] for key, label in _OVERALL.items()]
+    rows = [[measured_on, "float32", "int8"]]
+    rows += [
+        [label, *(share(getattr(side.evaluation, key), of=1) for side in sides)] for key, label in _OVERALL.items()
+    ]
     rows += [
         ["size, MB", *(f"{side.size / 1e6:.1f}" for side in sides)],
         ["ms a face on one thread, median", *(f"{side.median_ms:.2f}" for side in sides)],
@@ -103,33 +112,53 @@ part of Training. Both read {compared.agreement:.1%} of the images alike; times 
 """
 
 
-def _figures(whole: dict[str, Any], fresh: dict[str, Any], *, measured_on: str) -> str:
-    overall = [["", measured_on, "without repeats"], ["images", whole["images"], fresh["images"]]]
-    overall += [[label, _share(whole[key]), _share(fresh[key])] for key, label in _OVERALL.items()]
+def _figures(whole: dict[str, Any], fresh: dict[str, Any], recipe: Recipe, *, measured_on: str) -> str:
+    pair = (whole, fresh)
+    overall = [["", measured_on, "without repeats"], ["images", *(some["images"] for some in pair)]]
+    overall += [[label, *(share(some[key], of=some["images"]) for some in pair)] for key, label in _OVERALL.items()]
+    read = [sum(column) for column in zip(*whole["confusion"], strict=True)]
     by_class = [[f"{measured_on}, by class", "images", "precision", "recall", "F1", "recall without repeats"]]
     by_class += [
-        [emotion, whole["support"][i], *(_share(value) for value in values)]
+        [
+            emotion,
+            whole["support"][i],
+            share(whole["precision"][i], of=read[i]),
+            share(whole["recall"][i], of=whole["support"][i]),
+            share(whole["f1"][i], of=whole["support"][i]),
+            share(fresh["recall"][i], of=fresh["support"][i]),
+        ]
         for i, emotion in enumerate(EMOTIONS)
-        for values in [(whole["precision"][i], whole["recall"][i], whole["f1"][i], fresh["recall"][i])]
     ]
     confusion = [["label ↓ read →", *EMOTIONS]]
     confusion += [[emotion, *row] for emotion, row in zip(EMOTIONS, whole["confusion"], strict=True)]
-    worst = sorted(zip(whole["recall"], EMOTIONS, strict=True))[:2]
-    what = "FER2013's PublicTest" if measured_on == "PublicTest" else "The user's own faces, those not learnt from"
+    what = "The user's own faces, those not learnt from" if measured_on == OWN_FACES else f"FER2013's {measured_on}"
     return f"""\
 ## How good
 
-{what}, one view, no averaging over views. They chose neither epoch nor temperature: both come
-from a held-out part of the training images. Some may be copies of training images; the last column leaves them out.
+{what}, one view, no averaging over views. They chose neither epoch nor temperature:
+{_chosen_by(recipe)}
+Some may be copies of training images; the last column leaves them out.
 
 {_table(overall)}
 
 {_table(by_class)}
 
-Missed most often: {" and ".join(f"{emotion} ({1 - recall:.0%})" for recall, emotion in worst)}.
-
-{_table(confusion)}
+{_missed(whole)}{_table(confusion)}
 """
+
+
+def _chosen_by(recipe: Recipe) -> str:
+    if recipe.keeps_best:
+        return "both come from a held-out part of the training images."
+    return "the last epoch was kept, and the temperature comes from a held-out part of the training images."
+
+
+def _missed(whole: dict[str, Any]) -> str:
+    """The two classes that are missed most often, of those that occur and are missed at all."""
+    rows = zip(whole["recall"], EMOTIONS, whole["support"], strict=True)
+    worst = sorted((recall, emotion) for recall, emotion, images in rows if images and recall < 1)[:2]
+    told = " and ".join(f"{emotion} ({1 - recall:.0%})" for recall, emotion in worst)
+    return f"Missed most often: {told}.\n\n" if worst else ""
 
 
 def _data(data: dict[str, Any], settings: TrainSettings) -> str:
@@ -166,8 +195,8 @@ labels; {verdict}.
 
 
 def _table(rows: list[list[Any]]) -> str:
-    head, *body = ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
-    return "\n".join([head, "| --- |" + " --- |" * (len(rows[0]) - 1), *body])
+    head, *body = [tuple(map(str, row)) for row in rows]
+    return markdown_table(Table("", head, tuple(body)))
 
 
 _VOTES = {
@@ -181,34 +210,3 @@ _OVERALL = {
     "loss": "loss (cross-entropy)",
     "calibration_error": "expected calibration error",
 }
-
-
-def _share(value: float) -> str:
-    return f"{value:.3f}"
-
-
-def _recipe(recipe: Recipe) -> str:
-    change = recipe.augmentation
-    changes = (
-        f"rotated ±{change.rotation_degrees:g}°, shifted {change.shift:.0%}, sheared {change.shear:.0%}, zoomed "
-        f"{change.zoom:.0%} in each direction and {change.scale:.0%} in both, {'' if change.flip else 'not '}mirrored, "
-        f"contrast {change.contrast:.0%}, brightness {change.brightness:.0%}, {change.erasing:.0%} with a part erased"
-    )
-    warm_up = f"{recipe.warm_up} epoch{'s' if recipe.warm_up > 1 else ''} of warm-up, then a cosine to 0"
-    rate = f"{recipe.learning_rate:g}, " + (warm_up if recipe.cosine else "constant")
-    optimizer = "SGD with Nesterov's momentum of 0.9" if recipe.optimizer is Optimizer.SGD else "Adam"
-    optimizer += f", decoupled weight decay {recipe.weight_decay:g}" if recipe.weight_decay else ""
-    lines = [
-        f"{optimizer}, learning rate {rate}",
-        f"{recipe.epochs} epochs in batches of {recipe.batch_size}; {recipe.initializer}; dropout {recipe.dropout:g}",
-        f"augmentation: {'none' if change.changes_nothing else changes}",
-        f"label smoothing {recipe.label_smoothing:g}; moving average of the weights {recipe.averaging:g}",
-        f"class weights: a class' frequency to the power of -{recipe.class_weight_power:g}",
-    ]
-    if recipe.mixup:
-        lines.append(f"mixup {recipe.mixup:g} on half of the batches")
-    if recipe.votes:
-        lines.append(f"the votes of FER+, where given, make {recipe.votes:.0%} of the label")
-    if recipe.calm:
-        lines.append(f"the last {recipe.calm:.0%} of the epochs: half the changes, whole, unmixed, by the labels alone")
-    return "\n".join(f"- {line}" for line in lines)
