@@ -15,10 +15,19 @@ from vire_edge.cli import app
 from vire_edge.emotions import OnnxEmotionClassifier
 from vire_edge.errors import ModelError, StorageError, TrainingError
 from vire_edge.training.architectures import ARCHITECTURES, Plan, build
-from vire_edge.training.backend import load_onnx
+from vire_edge.training.backend import load_keras, load_onnx
 from vire_edge.training.data.dataset import Faces
 from vire_edge.training.evaluation.metrics import fit_temperature
-from vire_edge.training.export import PARITY, Provenance, calibrated, export, prepare_place, run_bytes, write_model
+from vire_edge.training.export import (
+    PARITY,
+    Provenance,
+    calibrated,
+    export,
+    open_model,
+    prepare_place,
+    run_bytes,
+    write_model,
+)
 from vire_edge.training.int8_export import export_int8
 from vire_edge.training.quantize import quantize
 
@@ -42,7 +51,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         trained = invoke(
-            *("train", "--data", found.data, "--run", found.run, "--epochs", "12"),
+            *("train", "--data", found.data, "--run", found.run, "--epochs", "8"),
             *("--batch-size", "16", "--learning-rate", "0.003"),
         )
         yield Exported(
@@ -161,13 +170,29 @@ def test_place_that_cannot_be_written_is_known_before_the_work(tmp_path: Path) -
         assert result.exception.exit_status == 74
 
 
+def test_options_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    out, link = tmp_path / "m.onnx", tmp_path / "run" / ".." / "m.onnx"
+    for options, message in (
+        (("--data", "fer2013.csv"), "it needs --int8 beside it"),
+        (("--remark", "Words."), "it needs --card beside it"),
+        (("--int8", link), "is the file of --out"),
+        (("--int8", tmp_path / "b", "--card", tmp_path / "b"), "is the file of --int8"),
+    ):
+        result = CliRunner().invoke(app, ["export", "--run", str(tmp_path), "--out", str(out), *map(str, options)])
+        assert result.exit_code == 2
+        assert message in " ".join(result.output.replace("│", " ").split())
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 @pytest.mark.timeout(400)  # AlexNet's dense layers are a hundred megabytes
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_keras_and_onnx_agree_for_every_architecture(name: str, tmp_path: Path) -> None:
     model, path = build(name, Plan("he_normal")), tmp_path / "model.onnx"
     # Logits of fresh weights differ widely; a temperature keeps probabilities where a difference shows.
     export(model, path, temperature=3.0, provenance=Provenance(name, "d", "s", {}, "command"))
-    images = patterns(7, 1)[0][..., None]
-    whole = np.asarray(calibrated(model, 3.0).predict(images, verbose=0))
+    images = patterns(7, 1)[0]
+    whole = load_keras().ops.convert_to_numpy(calibrated(model, 3.0)(images[..., None]))
+    read = open_model(path)
     for count in (1, 5):
-        assert np.abs(run_bytes(path.read_bytes(), images[:count]) - whole[:count]).max() < PARITY
+        assert np.abs(read(images[:count]) - whole[:count]).max() < PARITY
