@@ -97,10 +97,10 @@ def test_html_report_is_one_file_that_asks_for_nothing(data: Path, run: Path, tm
     assert all(len(alt) > 30 for alt in page.attributes("img", "alt"))
     assert "prefers-color-scheme:dark" in text
     assert page.attributes("html", "lang") == ["en"]
-    assert page.text.count("Model 1 cnn") > 0
+    assert "Model 1 vire" in page.text
     assert "Lead over model 1" in page.text
     assert "vire-edge evaluate --data fer2013.csv --split PublicTest" in page.text
-    assert "vire-edge train --data fer2013.csv.gz --arch cnn" in page.text
+    assert re.search(r"# 1 vire: vire-edge train --data fer2013\.csv\.gz .*--arch vire", page.text)
     assert "64.4 %" in page.text
     assert load(data).digest() in page.text
     assert [path.name for path in report.parent.iterdir()] == ["report.html"]
@@ -112,7 +112,7 @@ def test_markdown_report_has_its_plots_beside_it(data: Path, run: Path, tmp_path
     text = report.read_text()
     names = re.findall(r"!\[[^\]]+\]\(report-plots/([^)]+)\)", text)
     assert sorted(names) == sorted(path.name for path in (tmp_path / "out" / "report-plots").iterdir())
-    assert names == ["classes.svg", "1-cnn-epochs.svg", "1-cnn-confusion.svg", "1-cnn-reliability.svg"]
+    assert names == ["classes.svg", "1-vire-epochs.svg", "1-vire-confusion.svg", "1-vire-reliability.svg"]
     assert "| model | accuracy |" in text
     assert "Lead over model 1" not in text, "there is no second model"
 
@@ -183,11 +183,11 @@ def test_place_without_a_search_is_refused_and_left_as_it_is(
 def test_confusion_matrices_are_written_as_csv_and_picture(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "confusion"
     assert evaluate("--data", data, "--confusion", folder).exit_code == 0
-    rows = rows_of((folder / "1-cnn.csv").read_text())
+    rows = rows_of((folder / "1-vire.csv").read_text())
     assert rows[0] == ["label", *EMOTIONS]
     assert [row[0] for row in rows[1:]] == list(EMOTIONS)
     assert [sum(map(int, row[1:])) for row in rows[1:]] == [3] * 7
-    assert (folder / "1-cnn.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "1-vire.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_json_holds_what_the_tables_say(data: Path) -> None:
