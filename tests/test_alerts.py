@@ -382,6 +382,19 @@ def test_an_acknowledged_alert_stays_open_and_says_so() -> None:
     assert episode.acknowledged_at == home.instant.utc
 
 
+def test_a_cooldown_that_ends_unobserved_announces_nothing_that_is_over() -> None:
+    home = Home(spike(hold_seconds=1.0, cooldown_seconds=10.0))
+    home.show(2, (1, FEAR))
+    home.show(2, (1, HAPPY))
+    assert [change for _, change in home.changes] == [STARTED, ENDED]
+    home.show(3, (1, FEAR))
+    home.show(8, (1, FEAR), observed=False)
+    home.show(3, (1, HAPPY))
+    assert len(home.changes) == 2
+    home.show(3, (1, FEAR))
+    assert home.changes[2:] == [(19.1, STARTED)]
+
+
 @given(
     st.lists(st.tuples(st.sampled_from([FEAR, HAPPY, SAD]), st.floats(0.1, 8.0), st.booleans()), max_size=40),
     st.floats(0.5, 5.0),

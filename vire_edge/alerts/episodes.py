@@ -51,7 +51,8 @@ class EpisodeKeeper:
         severity = self._rule.escalate_to if escalates else self._rule.severity
         if self.episode is None:
             passes = now.monotonic >= self._quiet_until or severity.rank > self._last_severity.rank
-            return [self._start(firing, severity, now)] if passes else []
+            # A cooldown may end while nobody is observed, or while what is seen already speaks for the end.
+            return [self._start(firing, severity, now)] if passes and firing.interval_seconds else []
         joined = tuple(track for track in firing.track_ids if track not in self.episode.track_ids)
         self.episode = replace(self.episode, track_ids=(*self.episode.track_ids, *joined))
         if severity.rank <= self.episode.severity.rank:
