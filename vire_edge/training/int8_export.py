@@ -34,7 +34,7 @@ class Side:
     held_out: Metrics
     """On Training faces that were not learnt from, but that gave ranges and temperature."""
     evaluation: Metrics
-    """On PublicTest, which gave nothing."""
+    """On the evaluation split, which gave nothing."""
     fresh: Metrics
     """The same without the images that repeat a training image."""
     size: int
