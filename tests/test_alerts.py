@@ -407,9 +407,7 @@ def test_nothing_ends_without_a_start_and_nothing_starts_before_its_hold(
     for shown, seconds, observed in scenes:
         before = len(home.events)
         if observed and shown is not FEAR:
-            # Shorter, it is a gap in a fright and not its end.
-            if seconds >= hold_seconds + 2 * STEP:
-                afraid_since = None
+            afraid_since = None
         elif observed and afraid_since is None:
             afraid_since = home.now
         home.show(seconds, (1, shown), observed=observed)

@@ -76,6 +76,7 @@ class _FaceRule:
             strongest,
             track_ids=tuple(sorted(track_id for one in firing for track_id in one.track_ids)),
             interval_seconds=max(one.interval_seconds for one in firing),
+            spoken_seconds=max((one.spoken_seconds for one in firing if one.interval_seconds), default=0.0),
         )
         return self.keeper.update(together, now=now)
 
@@ -94,7 +95,7 @@ class _FaceRule:
         subject.trigger.update(level, interval_seconds=state.interval_seconds or None, now=now)
         evidence = {emotion.value: state.scores[emotion] for emotion in sorted(self._rule.emotions)}
         interval = state.interval_seconds if subject.trigger.still_holds(level) else 0.0
-        subject.firing = Firing(level or 0.0, evidence, (state.track_id,), interval)
+        subject.firing = Firing(level or 0.0, evidence, (state.track_id,), interval, subject.trigger.spoken_seconds)
 
 
 class _Stopwatch:
@@ -131,7 +132,8 @@ class _AbsenceRule:
             return self.keeper.update(None, now=now)
         interval = elapsed if self._trigger.still_holds(level) else 0.0
         evidence = {ABSENT_SECONDS: self._absent_seconds}
-        return self.keeper.update(Firing(level, evidence, interval_seconds=interval), now=now)
+        firing = Firing(level, evidence, interval_seconds=interval, spoken_seconds=self._trigger.spoken_seconds)
+        return self.keeper.update(firing, now=now)
 
 
 class _CameraRule:
@@ -161,7 +163,12 @@ class _CameraRule:
         level = 1.0 if bad else None if in_trouble else 0.0
         if not self._trigger.update(level, interval_seconds=elapsed, now=now.monotonic):
             return self.keeper.update(None, now=now)
-        firing = Firing(1.0, {TROUBLE_SECONDS: self._trouble_seconds}, interval_seconds=elapsed if bad else 0.0)
+        firing = Firing(
+            1.0,
+            {TROUBLE_SECONDS: self._trouble_seconds},
+            interval_seconds=elapsed if bad else 0.0,
+            spoken_seconds=self._trigger.spoken_seconds,
+        )
         return self.keeper.update(firing, now=now)
 
 

@@ -17,6 +17,8 @@ class Firing:
     track_ids: tuple[int, ...] = ()
     interval_seconds: float = 0.0
     """How much observed time speaks for the episode since the last update; what counts towards an escalation."""
+    spoken_seconds: float = 0.0
+    """For how long it has done so without an interruption."""
 
 
 class EpisodeKeeper:
@@ -51,8 +53,9 @@ class EpisodeKeeper:
         severity = self._rule.escalate_to if escalates else self._rule.severity
         if self.episode is None:
             passes = now.monotonic >= self._quiet_until or severity.rank > self._last_severity.rank
-            # A cooldown may end while nobody is observed, or while what is seen already speaks for the end.
-            return [self._start(firing, severity, now)] if passes and firing.interval_seconds else []
+            # A cooldown may end while nobody is observed or something else is seen: then the hold begins anew.
+            held = firing.interval_seconds > 0 and firing.spoken_seconds >= self._rule.hold_seconds - 1e-6
+            return [self._start(firing, severity, now)] if passes and held else []
         joined = tuple(track for track in firing.track_ids if track not in self.episode.track_ids)
         self.episode = replace(self.episode, track_ids=(*self.episode.track_ids, *joined))
         if severity.rank <= self.episode.severity.rank:

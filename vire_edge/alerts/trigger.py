@@ -19,6 +19,8 @@ class Trigger:
         self._clear_since: float | None = None
         """Since when the level has been under the clear threshold, monotonic seconds; None while it is not."""
         self.firing = False
+        self.spoken_seconds = 0.0
+        """For how long observed levels have spoken for the episode, without one in between that did not."""
 
     def update(self, level: float | None, *, interval_seconds: float | None, now: float) -> bool:
         """Take in a level.
@@ -34,7 +36,7 @@ class Trigger:
         if level is None:
             return self.firing
         if self.firing:
-            self._clear(level, now)
+            self._clear(level, interval_seconds, now)
         else:
             self._rise(level, interval_seconds)
         return self.firing
@@ -50,12 +52,14 @@ class Trigger:
         gap = self._held_seconds is None or interval_seconds is None
         self._held_seconds = 0.0 if gap else (self._held_seconds or 0.0) + (interval_seconds or 0.0)
         if self._held_seconds >= self._hold_seconds - 1e-6:  # tolerates the rounding of many small intervals
-            self.firing, self._held_seconds = True, None
+            self.firing, self.spoken_seconds, self._held_seconds = True, self._held_seconds, None
 
-    def _clear(self, level: float, now: float) -> None:
+    def _clear(self, level: float, interval_seconds: float | None, now: float) -> None:
         if level >= self._clear_threshold:
             self._clear_since = None
+            self.spoken_seconds += interval_seconds or 0.0
             return
+        self.spoken_seconds = 0.0
         if self._clear_since is None:
             self._clear_since = now
         if now - self._clear_since >= self._hold_seconds - 1e-6:
