@@ -5,7 +5,7 @@ from __future__ import annotations
 from queue import SimpleQueue
 from typing import Protocol
 
-from vire_edge.domain import CameraState, Frame, Message
+from vire_edge.domain import CameraState, Frame, Instant, Message
 from vire_edge.mqtt import ConnectionStats, MqttEvent
 
 
@@ -46,6 +46,28 @@ class Camera(Protocol):
     @property
     def reopened(self) -> int:
         """How often the device had to be opened again."""
+
+
+class Recalled(Protocol):
+    """What was remembered, and how long ago."""
+
+    @property
+    def value(self) -> str:
+        """As it was given."""
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Time since then, never negative; across a reboot only as right as the device's clock."""
+
+
+class Memory(Protocol):
+    """Keeps a few texts over a restart."""
+
+    def remember(self, key: str, value: str, *, now: Instant) -> None:
+        """Keep a text under a name, in place of an earlier one; a disk that fails is no error of the caller's."""
+
+    def recall(self, key: str, *, now: Instant) -> Recalled | None:
+        """Return what was kept under a name; None if nothing was."""
 
 
 class Publisher(Protocol):

@@ -37,21 +37,30 @@ RESPONSE_EXPIRY_SECONDS = 60
 
 
 class Messages:
-    """Builds every message that a device sends. Times are passed in."""
+    """Builds every message that a device sends. Times are passed in; `paused_until` ends a pause of the cameras."""
 
     def __init__(self, topics: Topics) -> None:
         self.topics = topics
 
-    def availability(self, status: Availability, *, at: datetime) -> Message:
+    def availability(self, status: Availability, *, at: datetime, paused_until: datetime | None = None) -> Message:
         """Whether the device is there."""
-        payload = AvailabilityPayload(device_id=self.topics.device_id, at=at, status=status)
+        payload = AvailabilityPayload(device_id=self.topics.device_id, at=at, status=status, paused_until=paused_until)
         return Message(self.topics.availability, payload.to_bytes(), retain=True)
 
-    def state(self, camera: str, people: Sequence[EmotionState], *, not_observed: int, at: datetime) -> Message:
+    def state(
+        self,
+        camera: str,
+        people: Sequence[EmotionState],
+        *,
+        not_observed: int,
+        at: datetime,
+        paused_until: datetime | None = None,
+    ) -> Message:
         """The people whom a camera sees."""
         payload = StatePayload(
             device_id=self.topics.device_id,
             at=at,
+            paused_until=paused_until,
             camera=camera,
             people=[
                 PersonPayload(
@@ -66,11 +75,12 @@ class Messages:
         )
         return Message(self.topics.state(camera), payload.to_bytes(), retain=True)
 
-    def camera(self, state: CameraState, *, at: datetime) -> Message:
+    def camera(self, state: CameraState, *, at: datetime, paused_until: datetime | None = None) -> Message:
         """What a camera is doing."""
         payload = CameraPayload(
             device_id=self.topics.device_id,
             at=at,
+            paused_until=paused_until,
             camera=state.camera,
             status=state.status,
             since=state.since,
@@ -85,13 +95,15 @@ class Messages:
         severity = event.episode.severity
         return Message(self.topics.alerts, payload.to_bytes(), expiry_seconds=expiry, severity=severity)
 
-    def active_alerts(self, episodes: Sequence[Episode], *, at: datetime) -> Message:
+    def active_alerts(
+        self, episodes: Sequence[Episode], *, at: datetime, paused_until: datetime | None = None
+    ) -> Message:
         """The open episodes."""
         alerts = [
             self._alert(episode, EpisodeChange.UPDATED if episode.sequence else EpisodeChange.STARTED, at=at)
             for episode in episodes
         ]
-        payload = ActiveAlertsPayload(device_id=self.topics.device_id, at=at, alerts=alerts)
+        payload = ActiveAlertsPayload(device_id=self.topics.device_id, at=at, paused_until=paused_until, alerts=alerts)
         return Message(self.topics.active_alerts, payload.to_bytes(), retain=True)
 
     def health(self, payload: HealthPayload) -> Message:

@@ -54,7 +54,14 @@ class Payload(_Wire):
         return self.model_dump_json(by_alias=True).encode()
 
 
-class AvailabilityPayload(Payload):
+class PausablePayload(Payload):
+    """What every retained payload carries besides: whoever reads it knows why nothing moves."""
+
+    paused_until: Utc | None = None
+    """When the cameras open again by themselves; null while they are not paused."""
+
+
+class AvailabilityPayload(PausablePayload):
     """Whether the device is there."""
 
     topic = "availability"
@@ -75,7 +82,7 @@ class PersonPayload(_Wire):
     """For how long the face has been judged in all."""
 
 
-class StatePayload(Payload):
+class StatePayload(PausablePayload):
     """The people whom a camera sees."""
 
     topic = "state/<camera>"
@@ -86,7 +93,7 @@ class StatePayload(Payload):
     """Faces in view that were too small, blurred or dark to be judged."""
 
 
-class CameraPayload(Payload):
+class CameraPayload(PausablePayload):
     """What a camera is doing."""
 
     topic = "camera/<camera>"
@@ -126,7 +133,7 @@ class AlertPayload(Payload):
     """Earlier intervals that the cooldown kept silent."""
 
 
-class ActiveAlertsPayload(Payload):
+class ActiveAlertsPayload(PausablePayload):
     """The open episodes, for an app that connects late."""
 
     topic = "alerts/active"
@@ -162,7 +169,7 @@ class DeliveryHealth(_Wire):
     reconnects: int
 
 
-class HealthPayload(Payload):
+class HealthPayload(PausablePayload):
     """The device's report on itself."""
 
     topic = "health"
@@ -172,8 +179,6 @@ class HealthPayload(Payload):
     uptime_seconds: Rounded
     next_due_at: Utc
     """When the next report is due: later than that, something is wrong."""
-    paused_until: Utc | None
-    """When the cameras open again by themselves; null while they are not paused."""
     cameras: dict[str, CameraHealth]
     delivery: DeliveryHealth
     memory_mb: Rounded
