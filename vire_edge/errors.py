@@ -61,3 +61,9 @@ class StorageError(VireError):
     """A file or folder cannot be written or read: full, read-only or not permitted."""
 
     exit_status = 74  # EX_IOERR
+
+
+class StandstillError(VireError):
+    """A part of the daemon stands still, and beginning it anew did not help."""
+
+    exit_status = 70  # EX_SOFTWARE

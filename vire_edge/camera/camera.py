@@ -65,7 +65,7 @@ class Camera:
         self._mending = False
         self._stopping = self._paused = self._ended = False
         self._captured = self._dropped = self._reopened = 0
-        self._supervisor = threading.Thread(target=self._supervise, name=f"camera-{config.name}", daemon=True)
+        self._supervisor = self._new_supervisor()
         self._log = structlog.get_logger().bind(camera=config.name)
 
     # --- for the consumer ---------------------------------------------------------------------
@@ -108,6 +108,17 @@ class Camera:
                 self._retry_at = 0.0
                 self._update(self._watch_ended if self._ended else self._watch.opening)
                 self._changed.notify_all()
+
+    def restart(self) -> None:
+        """Let go of the source and open it anew: for a camera that claims to be well and brings nothing."""
+        with self._changed:
+            if self._stopping or self._paused or self._ended:
+                return
+            self._update(lambda instant: self._watch.failed("begun anew", instant))
+            self._retry_later(time.monotonic())
+            if not self._supervisor.is_alive():
+                self._supervisor = self._new_supervisor()
+                self._supervisor.start()
 
     def take(self) -> Frame | None:
         """Return the newest frame that was not taken yet, or None. Never waits."""
@@ -174,6 +185,9 @@ class Camera:
             self._changed.notify_all()
 
     # --- in the supervisor's thread -----------------------------------------------------------
+
+    def _new_supervisor(self) -> threading.Thread:
+        return threading.Thread(target=self._supervise, name=f"camera-{self.name}", daemon=True)
 
     def _supervise(self) -> None:
         with self._changed:
