@@ -126,6 +126,21 @@ def test_payloads_read_back_as_what_they_were() -> None:
     assert (refused.ok, refused.error, refused.transaction) == (False, "no", "t")
 
 
+def test_every_retained_payload_says_until_when_the_cameras_are_paused() -> None:
+    until = AT + timedelta(minutes=30)
+    paused = (
+        MESSAGES.availability("online", at=AT, paused_until=until),
+        MESSAGES.state("hall", [], not_observed=0, at=AT, paused_until=until),
+        MESSAGES.camera(CameraState("hall", CameraStatus.DISABLED, AT, "paused"), at=AT, paused_until=until),
+        MESSAGES.active_alerts([], at=AT, paused_until=until),
+    )
+    assert {json.loads(message.payload)["paused_until"] for message in paused} == {"2026-06-01T12:30:00.123Z"}
+    assert json.loads(MESSAGES.availability("online", at=AT).payload)["paused_until"] is None
+    schemas = json_schemas()
+    for topic in ("availability", "state/<camera>", "camera/<camera>", "alerts/active", "health"):
+        assert "paused_until" in schemas[topic]["required"], topic
+
+
 def test_an_alert_tells_a_person_what_happened_and_how_it_ended() -> None:
     episode = Episode("id", "distress", Severity.WARNING, "hall", AT, 0.7, {"sad": 0.71, "fear": 0.1})
     started = MESSAGES.alert(EpisodeEvent(EpisodeChange.STARTED, episode, Instant(0.0, AT)))
@@ -174,6 +189,8 @@ def test_a_command_is_read_with_its_arguments() -> None:
     assert isinstance(command, PauseCommand)
     assert (command.minutes, command.transaction) == (15, "a")
     assert parse_command("status", b"", retained=False).transaction is None
+    sent = parse_command("status", b'{"sent_at": "2026-06-01T14:00:00.123+02:00"}', retained=False)
+    assert sent.sent_at == AT
 
 
 @pytest.mark.parametrize(
@@ -185,10 +202,20 @@ def test_a_command_is_read_with_its_arguments() -> None:
         ("pause", b"[]", False, "no JSON object"),
         ("pause", b'{"minutes": -1}', False, "minutes: input should be greater than 0"),
         ("pause", b'{"minutes": 1e999}', False, "minutes"),
-        ("pause", b'{"hours": 1}', False, "hours is not known; pause takes transaction, minutes"),
+        ("pause", b'{"hours": 1}', False, "hours is not known; pause takes transaction, sent_at, minutes"),
         ("acknowledge", b"{}", False, "alert_id: field required"),
-        ("status", b" " * 5000, False, "at most 4096 bytes, got 5000"),
+        ("status", b" " * 4097, False, "at most 4096 bytes"),
         ("status", b"\xff\xfe", False, "no JSON"),
+        ("status", '{"transaction": "a"}'.encode("utf-16"), False, "no JSON"),
+        ("status", b"[" * 4096, False, "no JSON"),
+        ("pause", b'{"minutes": NaN}', False, "no JSON"),
+        ("pause", b'{"minutes": ' + b"9" * 4000 + b"}", False, "minutes: input should be a valid number"),
+        ("pause", b'{"minutes": 5, "minutes": 500}', False, "'minutes' is given twice; give it once"),
+        ("pause", b'{"minutes": 1441}', False, "minutes: input should be less than or equal to 1440"),
+        ("status", b'{"sent_at": "yesterday"}', False, "sent_at: must be a time such as 2026-06-01T12:00:00Z"),
+        ("status", b'{"sent_at": 1780315200}', False, "sent_at: must be a time such as"),
+        ("status", b'{"sent_at": "2026-06-01T12:00:00"}', False, "sent_at: input should have timezone info"),
+        ("acknowledge", b'{"alert_id": "' + b"a" * 65 + b'"}', False, "alert_id: string should have at most 64"),
     ],
 )
 def test_a_wrong_command_is_answered_with_what_is_wrong(verb: str, payload: bytes, retained: bool, answer: str) -> None:

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from vire_edge.config import MqttConfig
 from vire_edge.domain import Message, Severity
 from vire_edge.errors import ConfigError
-from vire_edge.messages import Topics
+from vire_edge.messages import MAX_COMMAND_BYTES, Topics
 from vire_edge.mqtt import (
     CommandReceived,
     Connected,
@@ -26,7 +26,6 @@ from vire_edge.mqtt import (
     MqttVersion,
     RetryPolicy,
 )
-from vire_edge.mqtt.inbox import MAX_COMMAND_BYTES
 from vire_edge.mqtt.observer import LinkChanged, Observer, Received
 
 TOPICS = Topics("vire", "hall")
@@ -433,15 +432,17 @@ def test_a_message_that_is_no_command_is_not_taken_for_one(mosquitto: Mosquitto,
     wire.close()
 
 
-def test_oversized_and_too_many_commands_are_ignored(mosquitto: Mosquitto, connect: Connect) -> None:
+def test_oversized_commands_are_cut_off_and_too_many_are_ignored(mosquitto: Mosquitto, connect: Connect) -> None:
     connection = connect(mosquitto.config())
     until_connected(connection)
     wait_until(lambda: "Sending SUBACK to vire-edge-hall" in mosquitto.log, what="the subscription")
     with capture_logs() as lines:
-        command(mosquitto, "pause", "x" * (MAX_COMMAND_BYTES + 1))
         command(mosquitto, "v" * 65, "{}")
+        command(mosquitto, "w" * 65, "{}")
         wait_until(lambda: connection.stats().ignored_commands == 2, what="the refusals")
     assert [line["event"] for line in lines if line["event"] == "command_ignored"] == ["command_ignored"]
+    command(mosquitto, "pause", "x" * (10 * MAX_COMMAND_BYTES))
+    assert next_event(connection) == CommandReceived("pause", b"x" * (MAX_COMMAND_BYTES + 1), retained=False)
     with pytest.raises(queue.Empty):
         next_event(connection, 0.1)
     flood = "\n".join("{}" for _ in range(200))

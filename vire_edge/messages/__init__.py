@@ -3,6 +3,9 @@
 from vire_edge.messages.builder import Messages, describe
 from vire_edge.messages.commands import (
     COMMANDS,
+    MAX_AGE_SECONDS,
+    MAX_COMMAND_BYTES,
+    MAX_PAUSE_MINUTES,
     AcknowledgeCommand,
     Command,
     CommandError,
@@ -30,6 +33,9 @@ from vire_edge.messages.topics import Topics
 
 __all__ = [
     "COMMANDS",
+    "MAX_AGE_SECONDS",
+    "MAX_COMMAND_BYTES",
+    "MAX_PAUSE_MINUTES",
     "AcknowledgeCommand",
     "ActiveAlertsPayload",
     "AlertPayload",

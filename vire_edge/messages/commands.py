@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 MAX_COMMAND_BYTES = 4096
 """A command is a few words."""
+MAX_AGE_SECONDS = 60.0
+"""How far a command's `sent_at` may be from the device's clock: a slow link and two fair clocks need less."""
+MAX_PAUSE_MINUTES = 1440.0
+"""A day: longer is an end, and that is somebody's decision at the device."""
 
 
 class CommandError(Exception):
@@ -19,13 +25,24 @@ class CommandError(Exception):
         self.transaction = transaction
 
 
+def _read_time(value: object) -> datetime:
+    try:
+        return datetime.fromisoformat(str(value))
+    except ValueError:
+        raise PydanticCustomError("time", "must be a time such as 2026-06-01T12:00:00Z") from None
+
+
 class Command(BaseModel):
     """What every command may carry."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     transaction: Annotated[str, Field(max_length=128)] | None = None
-    """Comes back in the answer."""
+    """Comes back in the answer. Make a new one, such as a random UUID, for each command: a command whose transaction
+    was carried out already is refused."""
+    sent_at: Annotated[AwareDatetime, BeforeValidator(_read_time)] | None = None
+    """When the sender sent it, ISO 8601 with its offset: a command that is more than a minute from the device's clock
+    is refused. Left out, a command has no age: that always works, even if the device's clock is wrong."""
 
 
 class AcknowledgeCommand(Command):
@@ -37,7 +54,7 @@ class AcknowledgeCommand(Command):
 class PauseCommand(Command):
     """Stop the cameras themselves for a while."""
 
-    minutes: Annotated[float, Field(gt=0, le=1440)] = 30.0
+    minutes: Annotated[float, Field(gt=0, le=MAX_PAUSE_MINUTES)] = 30.0
     """Then they open again by themselves."""
 
 
@@ -66,16 +83,16 @@ def parse_command(verb: str, payload: bytes, *, retained: bool) -> Command:
         retained: whether the broker had kept it.
 
     Raises:
-        CommandError: it is unknown, retained, too large, no JSON object, or has wrong arguments.
+        CommandError: it is unknown, retained, too large, no JSON object, says a thing twice, or has wrong arguments.
     """
     if retained:
         raise CommandError("retained commands are refused: they would be carried out again at each start")
     if verb not in COMMANDS:
         raise CommandError(f"there is no command {verb[:32]!a}; there is {', '.join(COMMANDS)}")
     if len(payload) > MAX_COMMAND_BYTES:
-        raise CommandError(f"a command has at most {MAX_COMMAND_BYTES} bytes, got {len(payload)}")
+        raise CommandError(f"a command has at most {MAX_COMMAND_BYTES} bytes; this one has more")
     try:
-        arguments: Any = json.loads(payload) if payload.strip() else {}
+        arguments: Any = _read_json(payload) if payload.strip() else {}
     except (ValueError, RecursionError):
         raise CommandError(f"the payload is no JSON; {_example(verb)}") from None
     if not isinstance(arguments, dict):
@@ -88,7 +105,24 @@ def parse_command(verb: str, payload: bytes, *, retained: bool) -> Command:
         if detail["type"] == "extra_forbidden":
             known = ", ".join(COMMANDS[verb].model_fields)
             raise CommandError(f"{key} is not known; {verb} takes {known}", _transaction(arguments)) from None
-        raise CommandError(f"{key}: {detail['msg'].lower()}", _transaction(arguments)) from None
+        raise CommandError(f"{key}: {detail['msg'][:1].lower()}{detail['msg'][1:]}", _transaction(arguments)) from None
+
+
+def _read_json(payload: bytes) -> Any:
+    """Read JSON as the standard has it: Python's own reader knows NaN, and keeps the last of two values in silence."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(constant)
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        read = dict(pairs)
+        if len(read) < len(pairs):
+            names = [name for name, _ in pairs]
+            repeated = next(name for name in names if names.count(name) > 1)
+            raise CommandError(f"{repeated[:64]!a} is given twice; give it once")
+        return read
+
+    return json.loads(payload.decode(), parse_constant=refuse, object_pairs_hook=unique)
 
 
 def _example(verb: str) -> str:

@@ -61,6 +61,7 @@ class CommandReceived:
 
     verb: str
     payload: bytes
+    """Cut off where it is too large to be a command."""
     retained: bool
     """The broker had kept it (or was asked to): not to be carried out."""
     response_topic: str | None = None
@@ -94,7 +95,7 @@ class ConnectionStats:
     reconnects: int
     """Connections after the first."""
     ignored_commands: int
-    """Commands that were too large or came faster than they were carried out."""
+    """Commands that came faster than they were carried out, or whose name nobody could answer."""
 
     @property
     def connected(self) -> bool:

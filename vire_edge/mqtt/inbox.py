@@ -8,13 +8,14 @@ import threading
 import structlog
 from paho.mqtt.client import MQTTMessage
 
+from vire_edge.messages import MAX_COMMAND_BYTES
 from vire_edge.mqtt.events import CommandReceived, MqttEvent
 
-MAX_COMMAND_BYTES = 8192
-"""A command is a few words; larger ones are not even looked at."""
 MAX_WAITING_EVENTS = 64
 """Commands that wait for the main loop; further ones are ignored."""
 MAX_VERB_CHARACTERS = 64
+_UNANSWERABLE = frozenset("+#\0")
+"""Not allowed in a topic to publish on, so no answer could go there. Brokers refuse them; not all do."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -31,7 +32,7 @@ class Inbox:
         """
         self.events: queue.SimpleQueue[MqttEvent] = queue.SimpleQueue()
         self.ignored = 0
-        """Commands that were too large or too many."""
+        """Commands that were too many, or whose name nobody could answer."""
         self._root = command_filter.removesuffix("+")
         self._wake = wake
         self._warned = False
@@ -57,8 +58,8 @@ class Inbox:
         verb = topic.removeprefix(self._root)
         if len(verb) > MAX_VERB_CHARACTERS:
             self._ignore(f"its name has {len(verb)} characters, {MAX_VERB_CHARACTERS} are allowed", "")
-        elif len(message.payload) > MAX_COMMAND_BYTES:
-            self._ignore(f"its payload has {len(message.payload)} bytes, {MAX_COMMAND_BYTES} are allowed", verb)
+        elif _UNANSWERABLE & set(verb):
+            self._ignore("its name holds a character that no topic may have", "")
         elif self.events.qsize() >= MAX_WAITING_EVENTS:
             self._ignore(f"{MAX_WAITING_EVENTS} others are waiting", verb)
         else:
@@ -66,7 +67,7 @@ class Inbox:
             self.put(
                 CommandReceived(
                     verb=verb,
-                    payload=bytes(message.payload),
+                    payload=bytes(message.payload[: MAX_COMMAND_BYTES + 1]),  # enough to see that it is too large
                     retained=bool(message.retain),
                     response_topic=properties.get("ResponseTopic"),
                     correlation_data=properties.get("CorrelationData"),
