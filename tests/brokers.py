@@ -209,10 +209,13 @@ class Wire:
         with contextlib.suppress(OSError):
             while data := self._read(source):
                 self._flows.wait()
-                sink.sendall(data)
+                self._pass(data, source, sink)
         for one in (source, sink):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
+
+    def _pass(self, data: bytes, source: socket.socket, sink: socket.socket) -> None:  # noqa: ARG002 - for worse wires
+        sink.sendall(data)
 
     def _read(self, source: socket.socket) -> bytes:
         while not self._stopping.is_set():

@@ -1,4 +1,4 @@
-"""Fixtures that several test files share."""
+"""Fixtures and options that several test files share."""
 
 from __future__ import annotations
 
@@ -7,19 +7,26 @@ from collections.abc import Iterator
 
 import pytest
 from brokers import certificates, mosquitto, mosquitto_with_login, start_mosquitto
+from fault_table import FaultTable, add_options, fault_full, fault_row
 
-__all__ = ["certificates", "mosquitto", "mosquitto_with_login", "start_mosquitto"]
+__all__ = [
+    "certificates",
+    "fault_full",
+    "fault_row",
+    "mosquitto",
+    "mosquitto_with_login",
+    "start_mosquitto",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--fault-full` runs the fault suite whole; without it each fault is shown in short."""
-    parser.addoption("--fault-full", action="store_true", help="run the tests marked 'fault' in full length")
+    add_options(parser)
 
 
-@pytest.fixture(scope="session")
-def fault_full(pytestconfig: pytest.Config) -> bool:
-    """Whether the fault suite runs whole."""
-    return bool(pytestconfig.getoption("--fault-full"))
+def pytest_configure(config: pytest.Config) -> None:
+    """Collect the fault suite's results."""
+    config.pluginmanager.register(FaultTable(config))
 
 
 @pytest.fixture(scope="session", autouse=True)

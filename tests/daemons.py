@@ -61,6 +61,11 @@ class Daemon:
         assert self.process is not None
         self.process.send_signal(number)
 
+    def stop(self) -> None:
+        """Ask it to end; it must do so in an orderly way."""
+        self.send(signal.SIGTERM)
+        assert self.wait() == 0
+
     def wait(self, timeout_seconds: float = PATIENCE_SECONDS) -> int:
         assert self.process is not None
         return self.process.wait(timeout_seconds)
