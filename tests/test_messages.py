@@ -59,6 +59,7 @@ episodes = st.builds(
     end_reason=st.none() | st.sampled_from(EndReason),
     acknowledged_at=st.none() | moments,
     sequence=st.integers(0, 9),
+    duration_seconds=shares,
 )
 
 
@@ -68,7 +69,10 @@ def test_an_alert_survives_the_wire(episode: Episode, change: EpisodeChange, at:
     payload = AlertPayload.model_validate_json(message.payload)
     assert (message.topic, message.qos, message.retain) == ("vire/box/alerts", 1, False)
     assert (payload.event, payload.at, payload.text != "") == (change, at, True)
-    for name in ("alert_id", "rule", "severity", "camera", "started_at", "ended_at", "end_reason", "level", "sequence"):
+    for name in (
+        "alert_id", "rule", "severity", "camera", "started_at", "ended_at", "end_reason", "level", "sequence",
+        "duration_seconds",
+    ):  # fmt: skip
         assert getattr(payload, name) == getattr(episode, name)
     assert payload.evidence == dict(episode.evidence)
     assert tuple(payload.track_ids) == episode.track_ids
@@ -151,6 +155,9 @@ def test_an_alert_tells_a_person_what_happened_and_how_it_ended() -> None:
     dark = Episode("id", "camera-dark", Severity.INFO, "hall", AT, 1.0, {"trouble_seconds": 600.0})
     told = MESSAGES.alert(EpisodeEvent(EpisodeChange.STARTED, dark, Instant(0.0, AT)))
     assert json.loads(told.payload)["text"] == "camera-dark on camera hall: for 10 min"
+    full = Episode("id", "storage", Severity.WARNING, None, AT, 1.0, {"storage": 1.0, "trouble_seconds": 60.0})
+    told = MESSAGES.alert(EpisodeEvent(EpisodeChange.STARTED, full, Instant(0.0, AT)))
+    assert json.loads(told.payload)["text"] == "storage: the disk cannot be written, for 60 s"
     over = Episode(
         "id",
         "absence",
@@ -158,8 +165,9 @@ def test_an_alert_tells_a_person_what_happened_and_how_it_ended() -> None:
         None,
         AT,
         1.0,
-        ended_at=AT + timedelta(seconds=90),
+        ended_at=AT + timedelta(days=1),  # the clock was set in between
         end_reason=EndReason.OUT_OF_VIEW,
+        duration_seconds=90.0,
     )
     ended = MESSAGES.alert(EpisodeEvent(EpisodeChange.ENDED, over, Instant(0.0, AT)))
     assert json.loads(ended.payload)["text"] == "absence on all cameras is over after 90 s (out of view)"

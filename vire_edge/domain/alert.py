@@ -98,10 +98,28 @@ class CameraRule(AlertRule):
     active_hours: ActiveHours | None
 
 
+class DeviceTrouble(enum.StrEnum):
+    """What can be wrong with the device itself."""
+
+    MODEL = "model"
+    """Faces cannot be judged."""
+    DELIVERY = "delivery"
+    """Alerts were given up, or nobody is there to hear them."""
+    STORAGE = "storage"
+    """What must survive a power cut cannot be kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRule(AlertRule):
+    """Level: 1 while the device has this trouble, else 0. One trouble each, so that none hides behind another."""
+
+    trouble: DeviceTrouble
+
+
 ABSENT_SECONDS = "absent_seconds"
 """Evidence of an absence: active time in which nobody was seen."""
 TROUBLE_SECONDS = "trouble_seconds"
-"""Evidence of a camera rule: for how long the camera has been in trouble."""
+"""Evidence of a camera or device rule: for how long the trouble has lasted while the device was running."""
 
 
 class EndReason(enum.StrEnum):
@@ -123,14 +141,15 @@ class Episode:
     rule: str
     severity: Severity
     camera: str | None
-    """None for a rule over all cameras."""
+    """None for a rule over all cameras or on the device itself."""
     started_at: datetime
     level: float
     """The rule's level when the episode last changed."""
     evidence: Mapping[str, float] = field(default_factory=dict)
-    """Emotion → smoothed probability of the face that fired; or `ABSENT_SECONDS` or `TROUBLE_SECONDS`."""
+    """Emotion → smoothed probability of the face that fired; or `ABSENT_SECONDS` or `TROUBLE_SECONDS`, with
+    the `DeviceTrouble` of a device rule at 1."""
     track_ids: tuple[int, ...] = ()
-    """The faces that took part, in order of appearance."""
+    """The faces that took part, in order of appearance; after a restart those since then, as ids begin anew."""
     coalesced: int = 0
     """Earlier intervals of the same rule that the cooldown kept silent."""
     ended_at: datetime | None = None
@@ -138,6 +157,9 @@ class Episode:
     acknowledged_at: datetime | None = None
     sequence: int = 0
     """Counts the events of this episode from 0."""
+    duration_seconds: float = 0.0
+    """From its start to its last event, restarts included. Not `ended_at` - `started_at`: between those two
+    the clock may have been set."""
 
 
 class EpisodeChange(enum.StrEnum):

@@ -10,6 +10,7 @@ from vire_edge.domain import (
     ABSENT_SECONDS,
     TROUBLE_SECONDS,
     CameraState,
+    DeviceTrouble,
     EmotionState,
     Episode,
     EpisodeChange,
@@ -34,6 +35,12 @@ ALERT_EXPIRY_SECONDS = {Severity.INFO: 3_600, Severity.WARNING: 86_400, Severity
 """How long an alert is worth delivering: an hour, a day, a week."""
 RESPONSE_EXPIRY_SECONDS = 60
 """Whoever asked has given up by then."""
+_TROUBLES = {
+    DeviceTrouble.MODEL: "faces cannot be judged",
+    DeviceTrouble.DELIVERY: "alerts do not reach anybody",
+    DeviceTrouble.STORAGE: "the disk cannot be written",
+}
+"""In words for a carer."""
 
 
 class Messages:
@@ -149,23 +156,25 @@ class Messages:
             evidence=dict(episode.evidence),
             track_ids=list(episode.track_ids),
             coalesced=episode.coalesced,
+            duration_seconds=episode.duration_seconds,
         )
 
 
 def describe(episode: Episode) -> str:
     """One sentence for a person, without guessing at causes."""
-    where = "on all cameras" if episode.camera is None else f"on camera {episode.camera}"
+    trouble = next((trouble for trouble in DeviceTrouble if trouble in episode.evidence), None)
+    where = f" on camera {episode.camera}" if episode.camera is not None else "" if trouble else " on all cameras"
     if episode.ended_at is not None:
-        seconds = (episode.ended_at - episode.started_at).total_seconds()
         reason = "" if episode.end_reason is None else f" ({episode.end_reason.value.replace('_', ' ')})"
-        return f"{episode.rule} {where} is over after {_duration(seconds)}{reason}"
+        return f"{episode.rule}{where} is over after {_duration(episode.duration_seconds)}{reason}"
     if ABSENT_SECONDS in episode.evidence:
-        return f"{episode.rule} {where}: nobody seen for {_duration(episode.evidence[ABSENT_SECONDS])}"
+        return f"{episode.rule}{where}: nobody seen for {_duration(episode.evidence[ABSENT_SECONDS])}"
     if TROUBLE_SECONDS in episode.evidence:
-        return f"{episode.rule} {where}: for {_duration(episode.evidence[TROUBLE_SECONDS])}"
+        what = f"{_TROUBLES[trouble]}, " if trouble else ""
+        return f"{episode.rule}{where}: {what}for {_duration(episode.evidence[TROUBLE_SECONDS])}"
     scores = sorted(episode.evidence.items(), key=lambda item: -item[1])
     shown = ", ".join(f"{emotion} {probability:.0%}" for emotion, probability in scores[:3])
-    return f"{episode.rule} {where}: {shown}"
+    return f"{episode.rule}{where}: {shown}"
 
 
 def _duration(seconds: float) -> str:

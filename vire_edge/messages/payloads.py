@@ -116,7 +116,7 @@ class AlertPayload(Payload):
     rule: str
     severity: Severity
     camera: str | None
-    """None for a rule over all cameras."""
+    """None for a rule over all cameras or on the device itself."""
     text: str
     """One sentence for a person."""
     started_at: Utc
@@ -126,11 +126,13 @@ class AlertPayload(Payload):
     level: Rounded
     """The rule's measure, 0..1, when the episode last changed."""
     evidence: dict[str, Rounded]
-    """What the rule saw: emotion → smoothed probability, or seconds."""
+    """What the rule saw: emotion → smoothed probability, or seconds; 1 for a trouble of the device."""
     track_ids: list[int]
     """The faces that took part."""
     coalesced: int
     """Earlier intervals that the cooldown kept silent."""
+    duration_seconds: Rounded
+    """From the start to the last event, measured on a clock that nobody sets."""
 
 
 class ActiveAlertsPayload(PausablePayload):
