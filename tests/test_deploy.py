@@ -11,7 +11,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from brokers import MosquittoFactory, free_port
 
 import vire_edge
 from vire_edge.config import Config, example_toml, load_config
@@ -91,24 +90,6 @@ def test_the_example_file_is_made_from_the_settings() -> None:
 
 def test_the_example_file_changes_no_default() -> None:
     assert load_config(DEPLOY / "config.example.toml", environ={}) == Config()
-
-
-def test_the_brokers_example_lets_in_who_has_a_login_and_nobody_else(
-    start_mosquitto: MosquittoFactory, tmp_path: Path
-) -> None:
-    passwords = tmp_path / "passwords"
-    passwords.touch(mode=0o600)
-    subprocess.run(["mosquitto_passwd", "-b", passwords, "hall", "correct horse"], check=True, capture_output=True)
-    port = free_port()
-    text = (DEPLOY / "mosquitto.conf").read_text(encoding="utf-8")
-    for example, real in (("/etc/mosquitto/passwd", str(passwords)), ("listener 1883", f"listener {port}")):
-        assert example in text
-        text = text.replace(example, real)
-    start_mosquitto(*text.splitlines(), f"persistence_location {tmp_path}/")
-    publish = ("mosquitto_pub", "-p", str(port), "-t", "vire/hall/availability", "-m", "online")
-    assert run(*publish).returncode != 0
-    assert run(*publish, "-u", "hall", "-P", "wrong").returncode != 0
-    assert run(*publish, "-u", "hall", "-P", "correct horse").returncode == 0
 
 
 # --- what is missing --------------------------------------------------------------------------
