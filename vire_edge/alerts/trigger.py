@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from vire_edge.alerts.memory import TriggerMemory
+from vire_edge.domain import AlertRule
+
 
 class Trigger:
     """Fires once the level was at `threshold` for `hold_seconds`, until it was under `clear_threshold` as long.
@@ -21,6 +24,11 @@ class Trigger:
         self.firing = False
         self.spoken_seconds = 0.0
         """For how long observed levels have spoken for the episode, without one in between that did not."""
+
+    @classmethod
+    def of(cls, rule: AlertRule) -> Trigger:
+        """A trigger with the rule's thresholds and hold."""
+        return cls(threshold=rule.threshold, clear_threshold=rule.clear_threshold, hold_seconds=rule.hold_seconds)
 
     def update(self, level: float | None, *, interval_seconds: float | None, now: float) -> bool:
         """Take in a level.
@@ -44,6 +52,22 @@ class Trigger:
     def still_holds(self, level: float | None) -> bool:
         """Whether `level` speaks for the episode that is open."""
         return self.firing and level is not None and level >= self._clear_threshold
+
+    def remember(self, now: float) -> TriggerMemory:
+        """What `restore` needs."""
+        clear_seconds = None if self._clear_since is None else max(0.0, now - self._clear_since)
+        return TriggerMemory(
+            firing=self.firing,
+            held_seconds=self._held_seconds,
+            clear_seconds=clear_seconds,
+            spoken_seconds=self.spoken_seconds,
+        )
+
+    def restore(self, memory: TriggerMemory, now: float) -> None:
+        """Go on where another trigger left off; the time in between counts for nothing."""
+        self.firing, self.spoken_seconds = memory.firing, memory.spoken_seconds
+        self._held_seconds = memory.held_seconds
+        self._clear_since = None if memory.clear_seconds is None else now - memory.clear_seconds
 
     def _rise(self, level: float, interval_seconds: float | None) -> None:
         if level < self._threshold:
