@@ -7,6 +7,7 @@ import sys
 import typer
 
 import vire_edge
+from vire_edge.cli.address_filter import address_filter
 from vire_edge.cli.classify import classify
 from vire_edge.cli.config import check_config, schema
 from vire_edge.cli.demo import demo
@@ -26,7 +27,7 @@ app = typer.Typer(
 )
 for panel, commands in (
     ("Watch", (run, demo, watch, classify)),
-    ("Set up", (doctor, check_config, schema)),
+    ("Set up", (doctor, check_config, address_filter, schema)),
     ("Make a model", (train, tune, evaluate, results, export, make_faces)),
 ):
     for command in commands:
