@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from vire_edge.cli import app
 from vire_edge.emotions import OnnxEmotionClassifier
+from vire_edge.emotions.inspection import inspect
 from vire_edge.errors import ModelError, StorageError, TrainingError
 from vire_edge.training.architectures import ARCHITECTURES, Plan, build
 from vire_edge.training.backend import load_keras, load_onnx
@@ -196,3 +197,4 @@ def test_keras_and_onnx_agree_for_every_architecture(name: str, tmp_path: Path) 
     read = open_model(path)
     for count in (1, 5):
         assert np.abs(read(images[:count]) - whole[:count]).max() < PARITY
+    inspect(path.read_bytes())  # what the edge lets pass has to grow with what is exported

@@ -1,0 +1,80 @@
+"""A model file from elsewhere is first opened and run in a process of its own, with little memory and time.
+
+What a graph costs cannot be told from the file: a thousand bytes may ask for a terabyte while ONNX Runtime folds
+constants, for hours of multiplications, or for an operator that crashes. The runtime's own limits don't reach there
+(an arena's bound leaves out what is folded on opening; a run is ended only between two operators), and a process's
+limits must not fall on the daemon. `inspect` has seen to it that sizes depend on nothing but the number of faces, so
+what a trial has shown holds for every picture.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from vire_edge.emotions.session import MAX_BATCH, PROBES, open_session
+from vire_edge.emotions.wire import RefusedError
+
+MEMORY_MIB = 256
+"""Beyond what Python and ONNX Runtime take by themselves."""
+CPU_SECONDS = 10
+"""To open it and read twenty faces."""
+WALL_SECONDS = 60
+"""For all, with the start of Python on a small board whose memory card is slow."""
+
+
+def try_out(content: bytes, *, cpu_seconds: int = CPU_SECONDS) -> None:
+    """Let another process open a model and read faces with it.
+
+    Args:
+        content: the bytes of a file that has been inspected.
+        cpu_seconds: how long it may work.
+
+    Raises:
+        RefusedError: it breaks the contract, or takes too much memory or time, or crashes the process.
+    """
+    command = [sys.executable, "-P", "-c", "from vire_edge.emotions.trial import main; main()", str(cpu_seconds)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        done = subprocess.run(  # noqa: S603 - this interpreter on this module; the model comes through a pipe
+            command, input=content, capture_output=True, timeout=WALL_SECONDS, env=environment, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise RefusedError(f"it takes more than {WALL_SECONDS} s to open and try out") from None
+    if done.returncode == -signal.SIGXCPU:
+        raise RefusedError(f"it takes more than {cpu_seconds} s of the processor to open and try out")
+    if done.returncode < 0:
+        raise RefusedError(f"it crashes ONNX Runtime ({signal.Signals(-done.returncode).name})")
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise RefusedError(lines[-1] if lines else f"trying it out ended with status {done.returncode}")
+
+
+def main() -> None:
+    """Try out the model on standard input; what is wrong with it goes to standard error, with status 1."""
+    content = sys.stdin.buffer.read()
+    _limit(int(sys.argv[1]))
+    try:
+        open_session(content, threads=1, probes=(*PROBES, MAX_BATCH))
+    except RefusedError as error:
+        sys.exit(str(error))
+    except MemoryError:
+        sys.exit(f"it takes more than {MEMORY_MIB} MiB of memory")
+
+
+def _limit(cpu_seconds: int) -> None:
+    """Bound this process from here on."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    for what, bound in (
+        (resource.RLIMIT_AS, pages * resource.getpagesize() + (MEMORY_MIB << 20)),
+        (resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + cpu_seconds),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+    ):
+        _, most = resource.getrlimit(what)
+        resource.setrlimit(what, (bound if most == resource.RLIM_INFINITY else min(bound, most), most))
