@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vire_edge.config import Config, device_id, example_toml, load_config, redact_source, state_directory
-from vire_edge.domain import AbsenceRule, CameraRule, Emotion, SpikeRule, SustainedRule
+from vire_edge.domain import AbsenceRule, CameraRule, DeviceRule, Emotion, SpikeRule, SustainedRule
 from vire_edge.errors import ConfigError
 
 
@@ -20,7 +20,7 @@ def test_without_a_file_the_defaults_make_a_working_daemon() -> None:
     assert [camera.source for camera in config.cameras] == [0]
     assert config.mqtt.host is None
     assert [type(alert.to_rule()) for alert in config.alerts] == [
-        SustainedRule, SpikeRule, AbsenceRule, CameraRule, CameraRule,
+        SustainedRule, SpikeRule, AbsenceRule, CameraRule, CameraRule, DeviceRule, DeviceRule, DeviceRule,
     ]  # fmt: skip
 
 
@@ -83,6 +83,8 @@ def test_rules_arrive_in_the_domain_as_they_were_written(config_file: Path) -> N
          'alerts[0].active_hours must be two different local times such as "08:00-21:00", got \'8-9\''),
         ('[[alerts]]\nkind = "camera"\nname = "a"\ncameras = ["attic"]',
          "alerts[0].cameras: there is no camera 'attic'"),
+        ('[[alerts]]\nkind = "device"\nname = "a"\ntrouble = "model"\ncameras = ["attic"]', "alerts[0].cameras"),
+        ('[[alerts]]\nkind = "device"\nname = "a"\ntrouble = "rain"', "alerts[0].trouble must be 'model', "),
         ('[[alerts]]\nkind = "camera"\nname = "a"\nescalate_after_seconds = 9\nseverity = "critical"',
          "escalate_to must be above the severity critical"),
         ('[[alerts]]\nkind = "sustained"\nname = "a"\nemotions = ["sad"]\nwindow_seconds = 10',

@@ -87,6 +87,7 @@ class FaceAlarm:
         nothing stays open behind a camera that never opens. If the device was away for longer than that and than
         a cooldown keeps anything silent, a face that fires is news, and what fired before is over.
         """
+        self._subjects.clear()
         self.keeper.restore(memory.keeper, elapsed_seconds=elapsed_seconds, now=now.monotonic)
         if not self.keeper.firing:
             return []

@@ -3,7 +3,7 @@
 from vire_edge.config.example import example_toml
 from vire_edge.config.identity import device_id, state_directory
 from vire_edge.config.loading import DEFAULT_PATH, ENV_PREFIX, load_config
-from vire_edge.config.rules import AbsenceAlert, Alert, CameraAlert, SpikeAlert, SustainedAlert
+from vire_edge.config.rules import AbsenceAlert, Alert, CameraAlert, DeviceAlert, SpikeAlert, SustainedAlert
 from vire_edge.config.settings import (
     BrokerConfig,
     CameraConfig,
@@ -28,6 +28,7 @@ __all__ = [
     "CameraAlert",
     "CameraConfig",
     "Config",
+    "DeviceAlert",
     "FacesConfig",
     "HealthConfig",
     "LogConfig",

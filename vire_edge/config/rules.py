@@ -1,4 +1,4 @@
-"""The `[[alerts]]` tables: four kinds of rule, their defaults, and their way into the domain."""
+"""The `[[alerts]]` tables: five kinds of rule, their defaults, and their way into the domain."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from vire_edge.domain import (
     ActiveHours,
     CameraRule,
     CameraStatus,
+    DeviceRule,
+    DeviceTrouble,
     Emotion,
     Severity,
     SpikeRule,
@@ -53,8 +55,6 @@ class _Alert(Section):
     """Stands in each alert; unique."""
     severity: Severity = Severity.WARNING
     """info, warning or critical."""
-    cameras: list[Name] = Field(default_factory=list)
-    """Cameras that the rule watches; empty for all."""
     hold_seconds: Seconds = 5.0
     """How long the condition must last before an alert, and be over before its end: shorter blips are no episode."""
     cooldown_seconds: Seconds = 300.0
@@ -75,7 +75,14 @@ class _Alert(Section):
         return self
 
 
-class _LevelAlert(_Alert):
+class _WatchingAlert(_Alert):
+    """A rule that looks at cameras."""
+
+    cameras: list[Name] = Field(default_factory=list)
+    """Cameras that the rule watches; empty for all."""
+
+
+class _LevelAlert(_WatchingAlert):
     """A rule with two thresholds of its own."""
 
     threshold_key: ClassVar[str]
@@ -159,7 +166,7 @@ class SpikeAlert(_LevelAlert):
         )
 
 
-class AbsenceAlert(_Alert):
+class AbsenceAlert(_WatchingAlert):
     """No face on any of the cameras for hours, inside the active hours, while a camera was working."""
 
     kind: Literal["absence"]
@@ -181,7 +188,7 @@ class AbsenceAlert(_Alert):
         )
 
 
-class CameraAlert(_Alert):
+class CameraAlert(_WatchingAlert):
     """A camera is offline, stalled or dark for too long."""
 
     kind: Literal["camera"]
@@ -205,7 +212,22 @@ class CameraAlert(_Alert):
         )
 
 
-Alert = Annotated[SustainedAlert | SpikeAlert | AbsenceAlert | CameraAlert, Field(discriminator="kind")]
+class DeviceAlert(_Alert):
+    """The device itself is in trouble for too long: it looks alive, and watches over nobody or reaches nobody."""
+
+    kind: Literal["device"]
+    trouble: DeviceTrouble
+    """model (faces cannot be judged), delivery (alerts were given up, or nobody is subscribed to them) or storage
+    (the disk cannot be written)."""
+    hold_seconds: Seconds = 60.0
+    """What is mended within a minute, as by beginning it anew, is no news."""
+
+    def to_rule(self) -> DeviceRule:
+        """The same rule as a value of the domain."""
+        return DeviceRule(**_shared(self), threshold=1.0, clear_threshold=1.0, trouble=self.trouble)
+
+
+Alert = Annotated[SustainedAlert | SpikeAlert | AbsenceAlert | CameraAlert | DeviceAlert, Field(discriminator="kind")]
 
 
 def _clear(given: float | None, threshold: float) -> float:
@@ -228,6 +250,13 @@ def default_alerts() -> list[Alert]:
             hold_seconds=600,
             severity=Severity.INFO,
         ),
+        # Critical, though no person is in danger: nobody is watched over, and everything else looks well. The
+        # hold leaves a minute to begin anew.
+        DeviceAlert(kind="device", name="device-model", trouble=DeviceTrouble.MODEL, severity=Severity.CRITICAL),
+        # No longer a hold: the trouble is reported minutes after the loss already, and lasts for a few.
+        DeviceAlert(kind="device", name="device-delivery", trouble=DeviceTrouble.DELIVERY),
+        # Alerts go out live meanwhile; what waits is lost in a power cut. A disk that was busy is back in a minute.
+        DeviceAlert(kind="device", name="device-storage", trouble=DeviceTrouble.STORAGE),
     ]
 
 
@@ -239,5 +268,5 @@ def _shared(alert: _Alert) -> dict[str, Any]:
         "cooldown_seconds": alert.cooldown_seconds,
         "escalate_after_seconds": alert.escalate_after_seconds,
         "escalate_to": alert.escalate_to,
-        "cameras": frozenset(alert.cameras),
+        "cameras": frozenset(alert.cameras if isinstance(alert, _WatchingAlert) else ()),
     }

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from vire_edge.config.base import Name, PositiveSeconds, Seconds, Section, Share
-from vire_edge.config.rules import Alert, default_alerts
+from vire_edge.config.rules import Alert, DeviceAlert, default_alerts
 
 
 def _check_host(value: str) -> str:
@@ -250,6 +250,8 @@ class Config(Section):
                 raise ValueError(f"{key}: the name {repeated[0]!r} is used twice; names must differ")
         known = {camera.name for camera in self.cameras}
         for index, alert in enumerate(self.alerts):
+            if isinstance(alert, DeviceAlert):
+                continue
             if unknown := sorted(set(alert.cameras) - known):
                 raise ValueError(
                     f"alerts[{index}].cameras: there is no camera {unknown[0]!r}; there is {', '.join(sorted(known))}"
