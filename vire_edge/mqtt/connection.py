@@ -1,29 +1,36 @@
 """The daemon's connection to the broker: states and alerts out, commands in, on a thread of its own.
 
-`publish` never blocks and never fails: of a retained state only the newest is kept, an alert is
-kept until the broker has acknowledged it. What happens comes back as events; the daemon answers
+`publish` never fails: of a retained state only the newest is kept, an alert is kept in its store
+until the broker has acknowledged it. What happens comes back as events; the daemon answers
 `Connected` by publishing its birth and every state anew.
+
+Everything that a connection knows of what it has sent is its own: one whose thread stands still
+can be stopped without waiting and replaced by another on the same store.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import structlog
 
+from vire_edge.alert_queue import AlertQueue
 from vire_edge.config import MqttConfig
-from vire_edge.domain import Message
+from vire_edge.domain import Instant, Message
 from vire_edge.mqtt import failures
 from vire_edge.mqtt.bell import Bell
 from vire_edge.mqtt.dialing import Dialer, RetryPolicy
 from vire_edge.mqtt.events import Connected, ConnectionStats, ConnectionStatus, Disconnected, MqttEvent, MqttVersion
 from vire_edge.mqtt.failures import Failure, LinkError
+from vire_edge.mqtt.hearing import PROBE_SECONDS
 from vire_edge.mqtt.inbox import Inbox
 from vire_edge.mqtt.link import Accepted, Link
-from vire_edge.mqtt.outbound import Outbound
+from vire_edge.mqtt.outbound import AlertStore, Outbound
 
 _TICK_SECONDS = 1.0
 """The longest sleep of the thread: keep-alives are checked in between."""
@@ -45,6 +52,8 @@ class MqttConnection:
         wake: threading.Event,
         first_version: MqttVersion = MqttVersion.V5,
         policy: RetryPolicy | None = None,
+        alerts: AlertStore | None = None,
+        probe_seconds: float = PROBE_SECONDS,
     ) -> None:
         """Prepare the connection.
 
@@ -56,13 +65,16 @@ class MqttConnection:
             wake: set with each event.
             first_version: what to speak first; the embedded broker speaks 3.1.1.
             policy: how patiently to try again.
+            alerts: keeps the alerts; without it they are kept in memory.
+            probe_seconds: while alerts wait and nobody is subscribed, how often to try whether somebody has come.
         """
         self._config = config
         self._client_id = client_id
         self._command_filter = command_filter
         self._policy = policy or RetryPolicy()
         self._dialer = Dialer(config, client_id=client_id, will=will, policy=self._policy, first_version=first_version)
-        self._outbound = Outbound(config.max_queued_alerts)
+        self._alerts: AlertStore = AlertQueue(config.max_queued_alerts) if alerts is None else alerts
+        self._outbound = Outbound(self._alerts, probe_seconds=probe_seconds)
         self._inbox = Inbox(command_filter, wake)
         self._bell = Bell()
         self._stopping = threading.Event()
@@ -76,6 +88,7 @@ class MqttConnection:
         self._connections = 0
         self._announced: Failure | None = None
         self._short_connections = 0
+        self._last_progress = time.monotonic()
 
     @property
     def events(self) -> queue.SimpleQueue[MqttEvent]:
@@ -87,6 +100,15 @@ class MqttConnection:
         """Whether the thread runs; False before `start` and after `stop`."""
         return self._thread.is_alive()
 
+    @property
+    def last_progress(self) -> float:
+        """When the thread last took a step, monotonic seconds.
+
+        Connected or not it takes one every second; only looking up a name and opening a transport take longer,
+        and a store whose disk hangs.
+        """
+        return self._last_progress
+
     def start(self) -> None:
         """Begin to connect. Neither blocks nor fails when the broker is away.
 
@@ -97,16 +119,21 @@ class MqttConnection:
         self._thread.start()
 
     def publish(self, message: Message, *, correlation_data: bytes | None = None) -> None:
-        """Send a message as soon as possible. Never blocks; may be called from any thread.
+        """Send a message as soon as possible, whether or not there is a connection; may be called from any thread.
 
         Args:
-            message: a retained one replaces what waits on its topic; any other is queued until the
-                broker acknowledges it, at most `max_queued_alerts` of them.
+            message: a retained one replaces what waits on its topic; one with a severity goes to the alerts'
+                store; any other is an answer, kept in memory until the broker acknowledges it.
             correlation_data: of the command that this one answers (MQTT 5).
         """
-        self._outbound.put(message, now=time.monotonic(), correlation_data=correlation_data)
-        if not self._stopping.is_set():
-            self._bell.ring()
+        now = Instant(time.monotonic(), datetime.now(UTC))
+        self._outbound.put(message, now=now, correlation_data=correlation_data)
+        self._wake()
+
+    def deliver(self) -> None:
+        """Look into the alerts' store now: something was appended to it."""
+        self._outbound.news()
+        self._wake()
 
     def stats(self) -> ConnectionStats:
         """The figures for `health`."""
@@ -119,6 +146,8 @@ class MqttConnection:
             delivered=self._outbound.delivered,
             dropped=self._outbound.dropped,
             unheard=self._outbound.unheard,
+            expired=self._alerts.expired,
+            evicted=self._alerts.evicted,
             reconnects=max(0, self._connections - 1),
             ignored_commands=self._inbox.ignored,
         )
@@ -131,10 +160,11 @@ class MqttConnection:
         Args:
             final: the retained `stopped`; the broker then keeps the last will to itself. None for
                 an end that is no clean one: the broker publishes the last will.
-            timeout_seconds: for all of it.
+            timeout_seconds: for all of it; 0 leaves a thread that stands still to itself.
 
         Returns:
-            Whether the thread ended in time; a second call does nothing.
+            Whether the thread ended in time; a second call does nothing. One that is left behind ends as soon as
+            it can, without sending anything more.
         """
         if self._stopping.is_set() and not self.alive:
             return True
@@ -142,39 +172,69 @@ class MqttConnection:
         self._grace_seconds = min(1.0, timeout_seconds / 4)
         self._deadline = time.monotonic() + timeout_seconds
         self._stopping.set()
-        self._bell.ring()
+        self._wake()
         if self._thread.ident is not None:
             self._thread.join(timeout_seconds + _JOIN_GRACE_SECONDS)
         if self._thread.is_alive():
             log.warning("mqtt_thread_left_behind", waited_seconds=timeout_seconds, queued=self._outbound.queued)
             return False
-        self._bell.close()
+        self._bell.close()  # again, unless it never ran
         self._status = ConnectionStatus.STOPPED
         if self._outbound.queued:
-            log.warning("alerts_undelivered", count=self._outbound.queued, reason=self._last_error)
+            reason = "nobody is subscribed to them" if self._outbound.unheard else self._last_error
+            log.warning("alerts_undelivered", count=self._outbound.queued, reason=reason)
         return True
 
+    @property
+    def _cut_short(self) -> bool:
+        """Whether we stop without a word."""
+        return self._stopping.is_set() and self._final is None
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # the thread has ended
+            self._bell.ring()
+
     def _run(self) -> None:
+        with contextlib.closing(self._bell):
+            self._keep_connected()
+
+    def _keep_connected(self) -> None:
         while True:
             last_try = self._stopping.is_set()
             failure = self._converse()
             if failure is None:
                 return
             self._note(failure)
-            if last_try or (self._stopping.is_set() and self._final is None):
+            if last_try or self._cut_short:
                 return
-            self._stopping.wait(self._dialer.wait_seconds(failure))
+            self._rest(self._dialer.wait_seconds(failure))
+
+    def _rest(self, seconds: float) -> None:
+        """Wait before the next try, and be seen to."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._stopping.wait(min(_TICK_SECONDS, left)):
+            self._last_progress = time.monotonic()
+
+    def _is_late(self) -> bool:
+        """Asked while we dial."""
+        self._last_progress = time.monotonic()
+        return self._cut_short or self._last_progress >= self._deadline
 
     def _converse(self) -> Failure | None:
         """Hold one connection from its beginning to its end; None when it ended because we stop."""
         left = max(0.1, min(60.0, self._deadline - time.monotonic()))
+        self._last_progress = time.monotonic()
         try:
             link, accepted = self._dialer.dial(
-                cancelled=lambda: time.monotonic() >= self._deadline,
-                timeout_seconds=left if self._stopping.is_set() else None,
+                cancelled=self._is_late, timeout_seconds=left if self._stopping.is_set() else None
             )
         except LinkError as error:
             return error.failure
+        finally:
+            self._last_progress = time.monotonic()
+        if self._cut_short:
+            link.abandon()
+            return None
         self._greet(link, accepted)
         began, held = time.monotonic(), False
         try:
@@ -214,13 +274,15 @@ class MqttConnection:
         self._dialer.held()
 
     def _exchange(self, link: Link, timeout_seconds: float) -> None:
+        self._last_progress = time.monotonic()
         self._outbound.send(link, time.monotonic())
         link.pump(timeout_seconds, self._bell)
         self._collect(link)
 
     def _collect(self, link: Link) -> None:
-        while link.acknowledged:
-            self._outbound.acknowledged(link.acknowledged.popleft())
+        answers = list(link.acknowledged)
+        link.acknowledged.clear()
+        self._outbound.acknowledged(answers)
         while link.received:
             self._inbox.receive(link.received.popleft())
         while link.subscribed:

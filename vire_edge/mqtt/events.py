@@ -64,6 +64,8 @@ class CommandReceived:
     """Cut off where it is too large to be a command."""
     retained: bool
     """The broker had kept it (or was asked to): not to be carried out."""
+    too_fast: bool = False
+    """Too many of its kind have come of late: to be refused."""
     response_topic: str | None = None
     """Where the sender would like the answer (MQTT 5)."""
     correlation_data: bytes | None = None
@@ -87,11 +89,15 @@ class ConnectionStats:
     in_flight: int
     """Messages of any kind that were sent and not acknowledged yet."""
     delivered: int
-    """Alerts and answers that the broker acknowledged."""
+    """Alerts that this connection delivered: the broker acknowledged them, and not for want of a subscriber."""
     dropped: int
-    """Alerts and answers given up: the queue was full, they expired, or they are too large for the broker."""
+    """Alerts and answers given up: expired, evicted, or too large for the broker."""
     unheard: int
-    """Of those delivered: nobody was subscribed (only an MQTT 5 broker tells)."""
+    """Alerts that wait because nobody is subscribed, or because they may not pass (only an MQTT 5 broker tells)."""
+    expired: int
+    """Of the alerts dropped: they waited until nobody wanted them any more."""
+    evicted: int
+    """Of the alerts dropped: there were too many."""
     reconnects: int
     """Connections after the first."""
     ignored_commands: int

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 
 import structlog
 from paho.mqtt.client import MQTTMessage
 
-from vire_edge.messages import MAX_COMMAND_BYTES
+from vire_edge.messages import COMMANDS, MAX_COMMAND_BYTES
+from vire_edge.mqtt.allowance import Admission, Allowance
 from vire_edge.mqtt.events import CommandReceived, MqttEvent
 
 MAX_WAITING_EVENTS = 64
@@ -32,7 +34,10 @@ class Inbox:
         """
         self.events: queue.SimpleQueue[MqttEvent] = queue.SimpleQueue()
         self.ignored = 0
-        """Commands that were too many, or whose name nobody could answer."""
+        """Commands that came too fast, or whose name nobody could answer."""
+        # One for each verb: an app that floods with `status` must not keep a person from pausing.
+        self._allowances = {verb: Allowance() for verb in COMMANDS}
+        self._allowance_of_others = Allowance()
         self._root = command_filter.removesuffix("+")
         self._wake = wake
         self._warned = False
@@ -63,16 +68,24 @@ class Inbox:
         elif self.events.qsize() >= MAX_WAITING_EVENTS:
             self._ignore(f"{MAX_WAITING_EVENTS} others are waiting", verb)
         else:
-            properties = {} if message.properties is None else vars(message.properties)
-            self.put(
-                CommandReceived(
-                    verb=verb,
-                    payload=bytes(message.payload[: MAX_COMMAND_BYTES + 1]),  # enough to see that it is too large
-                    retained=bool(message.retain),
-                    response_topic=properties.get("ResponseTopic"),
-                    correlation_data=properties.get("CorrelationData"),
-                )
+            self._admit(verb, message)
+
+    def _admit(self, verb: str, message: MQTTMessage) -> None:
+        admission = self._allowances.get(verb, self._allowance_of_others).admit(time.monotonic())
+        if admission is Admission.IGNORE:
+            self._ignore("too many of its kind have come", verb)
+            return
+        properties = {} if message.properties is None else vars(message.properties)
+        self.put(
+            CommandReceived(
+                verb=verb,
+                payload=bytes(message.payload[: MAX_COMMAND_BYTES + 1]),  # enough to see that it is too large
+                retained=bool(message.retain),
+                too_fast=admission is Admission.REFUSE,
+                response_topic=properties.get("ResponseTopic"),
+                correlation_data=properties.get("CorrelationData"),
             )
+        )
 
     def _ignore(self, reason: str, verb: str) -> None:
         self.ignored += 1

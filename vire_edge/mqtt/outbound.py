@@ -1,32 +1,70 @@
-"""What goes to the broker: the newest of each state, and alerts until they are acknowledged.
+"""What goes to the broker: the newest of each state, answers, and alerts until they are acknowledged.
 
-A window of at most ten unacknowledged messages. They go out in the order in which they came; only
-while a backlog of alerts is worked off do states and alerts take turns, so that it does not hide
-the birth.
+A window of at most ten unacknowledged messages. States and alerts go out in the order in which they
+came; only while a backlog of alerts is worked off do they take turns, so that it does not hide
+the birth. An answer to a command waits for neither. An alert that nobody hears stays, for whoever
+subscribes later.
 """
 
 from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
-from vire_edge.domain import Message
-from vire_edge.mqtt.alert_queue import AlertQueue, Queued
+from vire_edge.alert_queue import AlertQueue, Queued
+from vire_edge.domain import Instant, Message
+from vire_edge.mqtt.hearing import PROBE_SECONDS, REFUSED, Hearing
 from vire_edge.mqtt.link import Accepted, Acknowledgement, Link
 
 WINDOW = 10
 """Messages that may be unacknowledged at a time: what a crash of the broker may make us repeat."""
 BACKLOG = 2 * WINDOW
 """With more alerts than this still to be sent, states take every other place."""
-_NO_SUBSCRIBERS = 16
-_REFUSED = 128
+MAX_ANSWERS = 64
+"""Answers kept for a connection that broke before they went out."""
 _OVERHEAD_BYTES = 64
 """Header and properties of a PUBLISH, generously."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class AlertStore(Protocol):
+    """Keeps alerts until they are acknowledged, whichever connection sends them. Safe between threads."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def last_number(self) -> int:
+        """The number of the newest alert."""
+
+    @property
+    def expired(self) -> int:
+        """How many waited until nobody wanted them any more."""
+
+    @property
+    def evicted(self) -> int:
+        """How many had to go because there were too many."""
+
+    @property
+    def dropped(self) -> int:
+        """How many were not delivered, for whatever reason."""
+
+    def append(self, messages: Sequence[Message], *, now: Instant) -> None:
+        """Keep alerts, in this order."""
+
+    def after(self, number: int, *, now: float) -> Queued | None:
+        """The first alert behind `number` that has not expired; 0 begins at the front."""
+
+    def acknowledge(self, numbers: Iterable[int]) -> int:
+        """Forget what was delivered; how many of them were still kept."""
+
+    def give_up(self, number: int) -> None:
+        """Forget an alert that can never be delivered, and count it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,37 +74,45 @@ class _State:
     """The number of the last alert that came before it."""
 
 
-class Outbound:
-    """Messages on their way. `put` may be called from any thread, the rest by the connection's own."""
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    queued: Queued
 
-    def __init__(self, max_queued: int) -> None:
-        """Make it empty.
+
+_Outgoing = Message | _Answer | Queued
+"""A state, an answer or an alert."""
+
+
+class Outbound:
+    """Messages on their way. `put` and `news` may be called from any thread, the rest by the connection's own."""
+
+    def __init__(self, alerts: AlertStore, *, probe_seconds: float = PROBE_SECONDS) -> None:
+        """Begin with what the store holds.
 
         Args:
-            max_queued: alerts and answers kept for a broker that is away.
+            alerts: keeps the alerts.
+            probe_seconds: how often to try whether somebody has subscribed.
         """
         self.delivered = 0
-        """Alerts and answers that the broker took."""
-        self.unheard = 0
-        """Of those: nobody was subscribed."""
+        """Alerts that the broker took for a subscriber, or took without saying for whom."""
         self.refusal = ""
         """What the broker does not let us publish, and the remedy; empty while it takes everything."""
-        self._max_queued = max_queued
-        self._alerts = AlertQueue(max_queued)
+        self._alerts = alerts
+        self._answers = AlertQueue(MAX_ANSWERS)
+        self._hearing = Hearing(probe_seconds)
         self._lock = threading.Lock()
         self._states: dict[str, _State] = {}
-        self._in_flight: dict[int, Queued | Message] = {}
-        self._last_number = 0
+        self._in_flight: dict[int, _Outgoing] = {}
         self._cursor = 0
+        self._answered = 0
         self._window = WINDOW
         self._maximum_bytes: int | None = None
         self._state_next = True
-        self._overflowing = False
 
     @property
     def queued(self) -> int:
         """Alerts and answers that the broker has not acknowledged."""
-        return len(self._alerts)
+        return len(self._alerts) + len(self._answers)
 
     @property
     def in_flight(self) -> int:
@@ -74,29 +120,38 @@ class Outbound:
         return len(self._in_flight)
 
     @property
+    def unheard(self) -> int:
+        """Alerts that wait for somebody to subscribe."""
+        return len(self._alerts) if self._hearing.nobody else 0
+
+    @property
     def dropped(self) -> int:
         """Alerts and answers given up."""
-        return self._alerts.dropped
+        return self._alerts.dropped + self._answers.dropped
 
-    def put(self, message: Message, *, now: float, correlation_data: bytes | None = None) -> None:
-        """Take a message: retained ones replace the last of their topic, others queue up."""
+    def put(self, message: Message, *, now: Instant, correlation_data: bytes | None = None) -> None:
+        """Take a message: a retained one replaces the last of its topic, alerts and answers queue up."""
         if message.retain:
             with self._lock:
                 self._states.pop(message.topic, None)
-                self._states[message.topic] = _State(message, after=self._last_number)
-            return
-        before = self._alerts.dropped
-        self._last_number = self._alerts.append(message, now=now, correlation_data=correlation_data)
-        if self._alerts.dropped > before and not self._overflowing:
-            self._overflowing = True
-            log.warning("alert_queue_full", kept=self._max_queued, remedy="bring the broker back; the oldest go first")
+                self._states[message.topic] = _State(message, after=self._alerts.last_number)
+        elif message.severity is None:
+            self._answers.append([message], now=now, correlation_data=correlation_data)
+        else:
+            self._alerts.append([message], now=now)
+            self.news()
+
+    def news(self) -> None:
+        """There are new alerts in the store."""
+        self._hearing.news()
 
     def connected(self, accepted: Accepted) -> None:
         """A new connection stands: everything unacknowledged goes out again, in order."""
-        self._cursor = 0
+        self._cursor = self._answered = 0
         self._window = min(WINDOW, accepted.receive_maximum)
         self._maximum_bytes = accepted.maximum_packet_bytes
         self._state_next = True
+        self._hearing.connected()
         self.refusal = ""
 
     def disconnected(self) -> None:
@@ -108,8 +163,9 @@ class Outbound:
         self._in_flight.clear()
 
     def idle(self, now: float) -> bool:
-        """Whether nothing waits and nothing is in flight."""
-        return not self._in_flight and not self._states and self._alerts.after(self._cursor, now=now) is None
+        """Whether nothing is in flight and nothing can be sent; what nobody hears may wait all the same."""
+        waits = self._in_flight or self._states or self._next_answer(now) or self._next_alert(now)
+        return not waits
 
     def forget(self, topic: str) -> None:
         """Drop a state that has not been sent yet."""
@@ -120,29 +176,42 @@ class Outbound:
         """Fill the window."""
         while len(self._in_flight) < self._window and (outgoing := self._next(now)) is not None:
             if isinstance(outgoing, Message):
-                self._in_flight[link.publish(outgoing, expiry_seconds=outgoing.expiry_seconds)] = outgoing
-                continue
-            left = None if outgoing.expires_at is None else max(1, math.ceil(outgoing.expires_at - now))
-            number = link.publish(outgoing.message, expiry_seconds=left, correlation_data=outgoing.correlation_data)
+                number = link.publish(outgoing, expiry_seconds=outgoing.expiry_seconds)
+            else:
+                queued = outgoing.queued if isinstance(outgoing, _Answer) else outgoing
+                left = None if queued.expires_at is None else max(1, math.ceil(queued.expires_at - now))
+                number = link.publish(queued.message, expiry_seconds=left, correlation_data=queued.correlation_data)
             self._in_flight[number] = outgoing
 
-    def acknowledged(self, answer: Acknowledgement) -> None:
-        """Learn what became of a message."""
-        outgoing = self._in_flight.pop(answer.number, None)
-        if outgoing is None:
-            return
-        if answer.code >= _REFUSED:
-            # An alert stays queued: the next connection may find the right restored.
-            topic = outgoing.topic if isinstance(outgoing, Message) else outgoing.message.topic
-            self._refused(topic, answer.name)
-        elif isinstance(outgoing, Queued) and self._alerts.acknowledge(outgoing.number):
-            self.delivered += outgoing.message.severity is not None
-            self.unheard += answer.code == _NO_SUBSCRIBERS
-            self._overflowing = self._overflowing and len(self._alerts) > 0
+    def acknowledged(self, answers: Iterable[Acknowledgement]) -> None:
+        """Learn what became of messages; what was delivered is forgotten all at once."""
+        delivered = []
+        for answer in answers:
+            outgoing = self._in_flight.pop(answer.number, None)
+            if outgoing is None:
+                continue
+            if answer.code >= REFUSED:
+                self._refused(_topic(outgoing), answer.name)
+            if isinstance(outgoing, _Answer):
+                self._answers.acknowledge([outgoing.queued.number])
+            elif isinstance(outgoing, Queued):
+                if self._hearing.learn(answer.code):
+                    delivered.append(outgoing.number)
+                elif self._hearing.nobody:
+                    self._cursor = 0
+                # Otherwise it stays queued: the next connection may find it welcome.
+        if delivered:
+            self.delivered += self._alerts.acknowledge(delivered)
 
-    def _next(self, now: float) -> Queued | Message | None:
+    def _next(self, now: float) -> _Outgoing | None:
+        if (answer := self._next_answer(now)) is not None:
+            self._answered = answer.queued.number
+            return answer
         alert, state = self._next_alert(now), self._next_state()
         if alert is not None and (state is None or self._goes_first(alert, state)):
+            if not self._hearing.may_send(in_flight=len(self._alerts_in_flight), now=now):
+                return None  # and what came after it waits, too: the first answer is on its way
+            self._hearing.sent(now)
             self._cursor = alert.number
             self._state_next = True
             return alert
@@ -154,7 +223,7 @@ class Outbound:
             return self._states.pop(state.message.topic).message
 
     def _goes_first(self, alert: Queued, state: _State) -> bool:
-        if self._last_number - self._cursor > BACKLOG:
+        if len(self._alerts) - len(self._alerts_in_flight) > BACKLOG:
             return not self._state_next
         return alert.number <= state.after
 
@@ -166,13 +235,31 @@ class Outbound:
                 del self._states[topic]
         return None
 
-    def _next_alert(self, now: float) -> Queued | None:
-        while (queued := self._alerts.after(self._cursor, now=now)) is not None:
+    def _next_answer(self, now: float) -> _Answer | None:
+        while (queued := self._answers.after(self._answered, now=now)) is not None:
             if self._fits(queued.message):
-                return queued
-            # Sent all the same it would end the connection, at each reconnect anew.
-            self._alerts.give_up(queued.number)
+                return _Answer(queued)
+            self._answers.give_up(queued.number)
         return None
+
+    def _next_alert(self, now: float) -> Queued | None:
+        """The next alert that can go out, now or as soon as the first one of this connection is answered."""
+        in_flight = self._alerts_in_flight
+        if not self._hearing.unknown and not self._hearing.may_send(in_flight=len(in_flight), now=now):
+            return None
+        cursor = self._cursor
+        while (queued := self._alerts.after(cursor, now=now)) is not None:
+            cursor = queued.number
+            if not self._fits(queued.message):
+                # Sent all the same it would end the connection, at each reconnect anew.
+                self._alerts.give_up(queued.number)
+            elif queued.number not in in_flight:
+                return queued
+        return None
+
+    @property
+    def _alerts_in_flight(self) -> set[int]:
+        return {outgoing.number for outgoing in self._in_flight.values() if isinstance(outgoing, Queued)}
 
     def _fits(self, message: Message) -> bool:
         size = len(message.topic.encode()) + len(message.payload) + _OVERHEAD_BYTES
@@ -186,3 +273,9 @@ class Outbound:
         if text != self.refusal:
             self.refusal = text
             log.warning("message_refused", reason=text)
+
+
+def _topic(outgoing: _Outgoing) -> str:
+    if isinstance(outgoing, _Answer):
+        outgoing = outgoing.queued
+    return outgoing.topic if isinstance(outgoing, Message) else outgoing.message.topic

@@ -1,0 +1,143 @@
+"""Opening the SQLite file: made where there is none, migrated when it is older, set aside when it is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from vire_edge.errors import StorageError
+from vire_edge.outbox.clock import Clock
+from vire_edge.outbox.database import Contents, Database, transaction
+from vire_edge.outbox.folder import create_private
+from vire_edge.outbox.schema import STEPS
+
+BUSY_SECONDS = 0.25
+"""How long to wait for another program that looks into the file: the main loop waits with us."""
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A database that is ready."""
+
+    database: Database
+    contents: Contents
+    set_aside: Path | None = None
+    """Where a damaged file was put that stood in its place."""
+
+
+def open_database(path: Path, *, now: Clock, steps: Sequence[str] = STEPS) -> Opened:
+    """Open the file, or make it; migrate it when it is older; set it aside when it is damaged.
+
+    Args:
+        path: the file; its folder must exist.
+        now: the clocks.
+        steps: SQL scripts, each of which makes the next version.
+
+    Raises:
+        StorageError: the file was made by a newer version of this software.
+        sqlite3.Error, OSError: the disk fails.
+    """
+    try:
+        return _open(path, now, steps)
+    except sqlite3.DatabaseError as error:
+        if not _is_damage(error):
+            raise
+        reason = str(error)
+    aside = _set_aside(path, now)
+    log.error("state_file_damaged", file=str(path), reason=reason, kept_as=str(aside))
+    return replace(_open(path, now, steps), set_aside=aside)
+
+
+def _open(path: Path, now: Clock, steps: Sequence[str]) -> Opened:
+    create_private(path)
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        _check(connection)
+        _migrate(connection, path, now, steps)
+        database = Database(path, connection)
+        return Opened(database, _read(database, now))
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _read(database: Database, now: Clock) -> Contents:
+    try:
+        return database.load(now)
+    except (ValueError, TypeError) as error:
+        raise _DamagedError(str(error)) from error
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            raise
+        raise _DamagedError(str(error)) from error  # a table or a column is missing
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise _DamagedError(verdict)
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, now: Clock, steps: Sequence[str]) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(steps):
+        raise StorageError(
+            f"{path} is of version {version}, and this vire-edge knows versions up to {len(steps)}; "
+            f"install the newer vire-edge again, or move the file away"
+        )
+    if version == len(steps):
+        return
+    if version:
+        _back_up(connection, path.with_name(f"{path.name}.version-{version}-{_stamp(now)}"))
+    elif connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        raise _DamagedError("it is a database of something else")
+    with transaction(connection):
+        for number, step in enumerate(steps[version:], start=version + 1):
+            for statement in step.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+    if version:
+        log.info("state_file_migrated", file=str(path), from_version=version, to_version=len(steps))
+
+
+def _back_up(connection: sqlite3.Connection, path: Path) -> None:
+    create_private(path)
+    with contextlib.closing(sqlite3.connect(path)) as copy:
+        connection.backup(copy)
+
+
+def _set_aside(path: Path, now: Clock) -> Path:
+    aside = path.with_name(f"{path.name}.damaged-{_stamp(now)}")
+    attempt = 1
+    while aside.exists():
+        attempt += 1
+        aside = path.with_name(f"{path.name}.damaged-{_stamp(now)}-{attempt}")
+    path.rename(aside)
+    for companion in ("-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + companion).rename(aside.with_name(aside.name + companion))
+    return aside
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether the file itself is broken: writing it again would not help, another file does."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED or isinstance(error, _DamagedError)
+
+
+class _DamagedError(sqlite3.DatabaseError):
+    """SQLite can read the file, and what it reads cannot be ours."""
+
+
+def _stamp(now: Clock) -> str:
+    return datetime.fromtimestamp(now.utc, UTC).strftime("%Y%m%dT%H%M%SZ")

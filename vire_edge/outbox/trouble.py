@@ -1,0 +1,35 @@
+"""What a disk that fails says, and what a person can do about it."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+
+_REMEDIES = {
+    sqlite3.SQLITE_FULL: "make room on this disk",
+    sqlite3.SQLITE_READONLY: "make the disk writable; a memory card that has become read-only is worn out",
+    sqlite3.SQLITE_IOERR: "the disk fails or a quota is reached; make room, or replace the card",
+    sqlite3.SQLITE_BUSY: "close the other program that has the file open",
+    sqlite3.SQLITE_CANTOPEN: "let the daemon's user write in this folder",
+}
+_SAME = {
+    errno.ENOSPC: sqlite3.SQLITE_FULL,
+    errno.EDQUOT: sqlite3.SQLITE_FULL,
+    errno.EROFS: sqlite3.SQLITE_READONLY,
+    errno.EIO: sqlite3.SQLITE_IOERR,
+    errno.EACCES: sqlite3.SQLITE_CANTOPEN,
+    errno.EPERM: sqlite3.SQLITE_CANTOPEN,
+}
+"""What the kernel says → what SQLite says of the same."""
+
+
+def reason(error: OSError | sqlite3.Error) -> str:
+    """What the disk or the database says is wrong."""
+    return str(error) if isinstance(error, sqlite3.Error) else error.strerror or str(error)
+
+
+def remedy(error: OSError | sqlite3.Error) -> str:
+    """What the user can do about it."""
+    if isinstance(error, OSError):
+        return _REMEDIES.get(_SAME.get(error.errno or 0, 0), "check the disk")
+    return _REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "check the disk")
