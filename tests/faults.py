@@ -265,13 +265,3 @@ def seconds_until_topics_are_right(
 def now() -> datetime:
     """This moment."""
     return datetime.now(UTC)
-
-
-def handles(pid: int) -> int:
-    """How many files, sockets and pipes a process holds."""
-    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
-
-
-def threads(pid: int) -> int:
-    """How many threads a process has."""
-    return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())

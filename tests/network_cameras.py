@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import enum
 import itertools
+import random
 import socketserver
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -37,12 +38,23 @@ class Behaviour(enum.Enum):
     STILL = enum.auto()
     SILENT = enum.auto()
     """The connection stays open and nothing comes."""
+    BLACK = enum.auto()
+    GARBAGE = enum.auto()
+    """What comes in the pictures' place is none."""
+    LARGE = enum.auto()
+    """The pictures have twice the size."""
 
 
 class HttpCamera:
     """Serves `/video.mjpg` until it is closed; can be opened again on the same port."""
 
-    def __init__(self) -> None:
+    def __init__(self, film: Sequence[Image] = ()) -> None:
+        """Prepare it.
+
+        Args:
+            film: what it shows again and again; left out, a pattern that moves.
+        """
+        self._film = film
         self.behaviour = Behaviour.MOVING
         self.port = 0
         self._gone = threading.Event()
@@ -72,12 +84,11 @@ class HttpCamera:
                         if gone.wait(FRAME_SECONDS):
                             return
                         if camera.behaviour is not Behaviour.SILENT:
-                            self.send_picture(0 if camera.behaviour is Behaviour.STILL else number)
+                            self.send_picture(camera.content(number))
                 except OSError:
                     return  # the client has left
 
-            def send_picture(self, number: int) -> None:
-                content = cv2.imencode(".jpg", pattern(number))[1].tobytes()
+            def send_picture(self, content: bytes) -> None:
                 head = f"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: {len(content)}\r\n\r\n"
                 self.wfile.write(head.encode() + content + b"\r\n")
 
@@ -85,6 +96,23 @@ class HttpCamera:
         self._server.daemon_threads = True
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def content(self, number: int) -> bytes:
+        """Return what is sent as a picture."""
+        number = 0 if self.behaviour is Behaviour.STILL else number
+        picture = self._film[number % len(self._film)] if self._film else pattern(number)
+        match self.behaviour:
+            case Behaviour.GARBAGE:
+                return random.Random(number).randbytes(2000)
+            case Behaviour.BLACK:
+                picture = np.zeros_like(picture)
+            case Behaviour.LARGE:
+                picture = np.asarray(cv2.resize(picture, None, fx=2.0, fy=2.0), np.uint8)
+        return cv2.imencode(".jpg", picture)[1].tobytes()
+
+    @property
+    def plugged_in(self) -> bool:
+        return self._server is not None
 
     def unplug(self) -> None:
         self._gone.set()
@@ -95,8 +123,8 @@ class HttpCamera:
 
 
 @contextmanager
-def http_camera() -> Iterator[HttpCamera]:
-    camera = HttpCamera()
+def http_camera(film: Sequence[Image] = ()) -> Iterator[HttpCamera]:
+    camera = HttpCamera(film)
     camera.plug_in()
     try:
         yield camera
