@@ -9,12 +9,11 @@ from typing import Any
 import structlog
 
 from vire_edge.alerts import AlertEngine
-from vire_edge.daemon.admission import AT_ONCE, Admission, Allowance, Transactions
 from vire_edge.daemon.health import HealthReporter
 from vire_edge.daemon.ports import Camera, Memory
+from vire_edge.daemon.transactions import Transactions
 from vire_edge.domain import Instant, Message
 from vire_edge.messages import (
-    COMMANDS,
     MAX_AGE_SECONDS,
     MAX_PAUSE_MINUTES,
     AcknowledgeCommand,
@@ -27,7 +26,7 @@ from vire_edge.messages import (
     iso_utc,
     parse_command,
 )
-from vire_edge.mqtt import CommandReceived
+from vire_edge.mqtt import AT_ONCE, CommandReceived
 
 PAUSE_KEY = "pause"
 """Under which the seconds that are left of a pause are remembered."""
@@ -59,8 +58,6 @@ class Commands:
         *,
         memory: Memory | None = None,
     ) -> None:
-        self.ignored = 0
-        """Commands that came too fast and were not even answered."""
         self._cameras = cameras
         self._engine = engine
         self._health = health
@@ -69,9 +66,6 @@ class Commands:
         self._paused_until: Instant | None = None
         self._noted_at = float("-inf")
         self._carried_out = Transactions(memory)
-        # One for each verb: an app that floods with `status` must not keep a person from pausing.
-        self._allowances = {verb: Allowance() for verb in COMMANDS}
-        self._allowance_of_others = Allowance()
 
     @property
     def paused_until(self) -> datetime | None:
@@ -94,13 +88,8 @@ class Commands:
 
     def answer(self, received: CommandReceived, now: Instant) -> Message | None:
         """Carry out a command; return the answer, or None where nobody waits for one."""
-        allowance = self._allowances.get(received.verb, self._allowance_of_others)
-        admission = allowance.admit(now.monotonic)
-        if admission is Admission.IGNORE:
-            self.ignored += 1
-            return None
         try:
-            command = self._admit(received, admission, now)
+            command = self._read(received, now)
             result = self._carry_out(command, now)
         except CommandError as error:
             log.warning("command refused", verb=received.verb[:32], reason=str(error))
@@ -119,12 +108,12 @@ class Commands:
         elif now.monotonic - self._noted_at >= NOTE_SECONDS:
             self._note_pause(now)
 
-    def _admit(self, received: CommandReceived, admission: Admission, now: Instant) -> Command:
+    def _read(self, received: CommandReceived, now: Instant) -> Command:
         """Read a command, and refuse one that comes too fast, too late or again."""
         command = parse_command(received.verb, received.payload, retained=received.retained)
-        if admission is Admission.REFUSE:
+        if received.too_fast:
             raise CommandError(
-                f"too many commands: {received.verb} is taken {AT_ONCE} times at once and then once a second; wait",
+                f"too many commands: {AT_ONCE} of one kind are taken at once and then one a second; send fewer",
                 command.transaction,
             )
         if command.transaction is not None and command.transaction in self._carried_out:
@@ -151,7 +140,10 @@ class Commands:
             case AcknowledgeCommand():
                 episode = self._engine.acknowledge(command.alert_id, now=now)
                 if episode is None:
-                    raise CommandError(f"no open alert has the id {command.alert_id!a}", command.transaction)
+                    raise CommandError(
+                        f"no open alert has the id {command.alert_id!a}; alerts/active lists those that are open",
+                        command.transaction,
+                    )
                 return {"alert_id": episode.alert_id, "acknowledged_at": iso_utc(episode.acknowledged_at or now.utc)}
             case PauseCommand():
                 return {"paused": True, "until": iso_utc(self._pause(command.minutes * 60, now))}
