@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -49,13 +50,35 @@ def test_a_folder_instead_of_a_file(tmp_path: Path) -> None:
         build_context(TlsConfig(ca_file=tmp_path))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(certificates: Certificates, tmp_path: Path) -> None:
-    path = tmp_path / "ca.pem"
-    path.write_bytes(certificates.ca.read_bytes())
-    path.chmod(0)
-    with pytest.raises(ConfigError, match="let the daemon's user read it"):
-        build_context(TlsConfig(ca_file=path))
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from vire_edge.config import TlsConfig
+from vire_edge.errors import ConfigError
+from vire_edge.mqtt.tls import build_context
+
+if os.geteuid() == 0:  # root may read everything
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    build_context(TlsConfig(ca_file=Path(sys.argv[1])))
+except ConfigError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.parametrize(("mode", "remedy"), [(0o444, ""), (0, "let the daemon's user read it")])
+def test_a_file_that_may_not_be_read(certificates: Certificates, mode: int, remedy: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # the test's own folder is closed to everybody else
+        Path(folder).chmod(0o755)
+        path = Path(folder) / "ca.pem"
+        path.write_bytes(certificates.ca.read_bytes())
+        path.chmod(mode)
+        command = [sys.executable, "-c", AS_NOBODY, path]
+        finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (finished.returncode != 0) is bool(remedy), finished.stderr
+    assert remedy in finished.stderr
 
 
 def test_a_key_of_another_certificate(certificates: Certificates) -> None:
