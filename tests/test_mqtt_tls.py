@@ -75,7 +75,7 @@ def test_a_file_that_may_not_be_read(certificates: Certificates, mode: int, reme
         path = Path(folder) / "ca.pem"
         path.write_bytes(certificates.ca.read_bytes())
         path.chmod(mode)
-        command = [sys.executable, "-c", AS_NOBODY, path]
+        command = [sys.executable, "-c", AS_NOBODY, str(path)]
         finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (finished.returncode != 0) is bool(remedy), finished.stderr
     assert remedy in finished.stderr
