@@ -145,6 +145,10 @@ class Caregiver:
         """The episodes' news, repeats included."""
         return [heard.payload for heard in list(self.heard) if heard.topic == "alerts"]
 
+    def ask(self, verb: str, **arguments: object) -> None:
+        """Send a command."""
+        self._client.publish(f"vire/{DEVICE}/command/{verb}", json.dumps(arguments), qos=1)
+
     def newest(self, topic: str) -> dict[str, Any] | None:
         """Return what a topic showed last."""
         return next((heard.payload for heard in reversed(list(self.heard)) if heard.topic == topic), None)
