@@ -82,9 +82,9 @@ make_venv() { # PYTHON DIR
   "$python" -m venv --clear "$venv" || die "the environment $venv cannot be made (reason above)"
 }
 
-# Run pip, show a line for each larger step, keep the rest in a log that is shown if it fails.
+# Run pip, show a line for each larger step, keep the rest in a log (`install_log`) whose end is shown if it fails.
 pip_install() { # VENV ARGUMENT...
-  local venv=$1 log=$1/install.log
+  local venv=$1 log=${install_log:-$1/install.log}
   shift
   if ! "$venv/bin/python" -m pip install --no-input --disable-pip-version-check --progress-bar off "$@" </dev/null 2>&1 |
     tee "$log" | sed -n -E 's/^ *(Downloading .* MB\))$/    \1/p'; then
