@@ -73,6 +73,16 @@ def test_an_open_alert_that_no_face_carries_on_ends_unobserved_even_if_the_camer
     assert waited == pytest.approx({"rule": 3 + UNOBSERVED_SECONDS, "slow": 5 + 20 + UNOBSERVED_SECONDS}, abs=1)
 
 
+def test_a_face_that_comes_too_late_to_carry_an_alert_on_is_announced_without_delay() -> None:
+    home = Home(spike(cooldown_seconds=600.0))
+    home.show(5, (1, FEAR))
+    home.restart()
+    home.cameras(UNOBSERVED_SECONDS + 1, hall=CameraStatus.RECONNECTING)
+    home.show(5, (1, FEAR))
+    assert [change for _, change in home.changes] == [STARTED, ENDED, STARTED]
+    assert home.events[-1][0] == pytest.approx(5 + UNOBSERVED_SECONDS + 1 + 3, abs=0.2)
+
+
 def test_an_alert_that_a_face_carried_on_ends_as_any_other() -> None:
     home = Home(spike())
     home.show(5, (1, FEAR))
@@ -401,14 +411,14 @@ scenes = st.tuples(
 
 
 def keep_cooldowns(home: Home, cooldown_seconds: float) -> None:
-    """Nothing starts in a cooldown but what is more severe; a stop begins none."""
+    """Nothing starts in a cooldown but what is more severe; an end that says nothing of the person begins none."""
     quiet_until, severity = float("-inf"), Severity.INFO
     for at, event in home.events:
         if event.change is STARTED:
             assert at >= quiet_until - 2 * STEP or event.episode.severity.rank > severity.rank
         elif event.change is ENDED:
-            stopped = event.episode.end_reason is EndReason.STOPPED
-            quiet_until, severity = (float("-inf") if stopped else at + cooldown_seconds), event.episode.severity
+            judged = event.episode.end_reason in {EndReason.CLEARED, EndReason.OUT_OF_VIEW}
+            quiet_until, severity = (at + cooldown_seconds if judged else float("-inf")), event.episode.severity
 
 
 @settings(deadline=None, max_examples=60)

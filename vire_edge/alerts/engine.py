@@ -51,7 +51,7 @@ class AlertEngine:
         zone: tzinfo | None = None,
     ) -> None:
         self._zone = zone
-        self._status = dict.fromkeys(cameras, CameraStatus.RECONNECTING)
+        self._watching = dict.fromkeys(cameras, False)
         self._faces: dict[str, list[FaceAlarm]] = {camera: [] for camera in cameras}
         self._cameras: dict[str, list[TroubleAlarm[CameraRule]]] = {camera: [] for camera in cameras}
         self._absences: list[AbsenceAlarm] = []
@@ -85,9 +85,18 @@ class AlertEngine:
         events = [event for alarm in self._faces[camera] for event in alarm.observe(states, remembered, now=now)]
         return [*events, *self._update_absences(camera, seen=seen, now=now)]
 
-    def check_camera(self, camera: str, status: CameraStatus, *, now: Instant) -> list[EpisodeEvent]:
-        """Take in a camera's status; call it about once a second, frames or not."""
-        self._status[camera] = status
+    def check_camera(
+        self, camera: str, status: CameraStatus, *, judging: bool = True, now: Instant
+    ) -> list[EpisodeEvent]:
+        """Take in a camera's status; call it about once a second, frames or not.
+
+        Args:
+            camera: which one.
+            status: what it is doing.
+            judging: whether its frames can be analysed; while they cannot, nobody is taken for absent.
+            now: the moment.
+        """
+        self._watching[camera] = judging and status is CameraStatus.ONLINE
         events = [event for alarm in self._faces[camera] for event in alarm.wait(now=now)]
         for alarm in self._cameras[camera]:
             if status is CameraStatus.DISABLED:  # on purpose
@@ -167,9 +176,7 @@ class AlertEngine:
             if absence.rule.watches(camera)
             for event in absence.update(
                 seen=seen,
-                watching=any(
-                    status is CameraStatus.ONLINE for name, status in self._status.items() if absence.rule.watches(name)
-                ),
+                watching=any(watching for name, watching in self._watching.items() if absence.rule.watches(name)),
                 active=self._is_active(absence.rule.active_hours, now),
                 now=now,
             )

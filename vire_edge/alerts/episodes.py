@@ -86,6 +86,10 @@ class EpisodeKeeper:
         if self.episode is not None and self.episode.acknowledged_at is None:
             self.episode = replace(self.episode, acknowledged_at=now.utc)
 
+    def lift_cooldown(self) -> None:
+        """Announce what fires next."""
+        self._quiet_until = float("-inf")
+
     def remember(self, now: float) -> KeeperMemory:
         """What `restore` needs, at monotonic seconds `now`."""
         return KeeperMemory(
@@ -131,7 +135,9 @@ class EpisodeKeeper:
             return []
         event = end(self.episode, reason, duration_seconds=self._duration_seconds(now), now=now)
         self._last_severity = self.episode.severity
-        self._quiet_until = float("-inf") if reason in _UNWATCHED else now.monotonic + self.rule.cooldown_seconds
+        self._quiet_until = now.monotonic + self.rule.cooldown_seconds
+        if reason in _UNWATCHED:
+            self.lift_cooldown()
         self.episode = None
         return [event]
 

@@ -67,7 +67,11 @@ class FaceAlarm:
         """End what fired before a restart once its grace is over; call it about once a second, frames or not."""
         if self._grace_until is None or now.monotonic < self._grace_until:
             return []
-        return self.end(EndReason.NOT_OBSERVED, now=now)
+        self._grace_until = None
+        events = self.keeper.update(None, now=now, end_reason=EndReason.NOT_OBSERVED)
+        if events:  # whoever shows it a moment too late to carry it on must not be kept silent
+            self.keeper.lift_cooldown()
+        return events
 
     def end(self, reason: EndReason, *, now: Instant) -> list[EpisodeEvent]:
         """Forget the faces and end what they had raised."""
