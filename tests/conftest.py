@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 from brokers import certificates, mosquitto, mosquitto_with_login, start_mosquitto
+from disks import disk
 from fault_table import FaultTable, add_options, fault_full, fault_row
 
 __all__ = [
     "certificates",
+    "disk",
     "fault_full",
     "fault_row",
     "mosquitto",
