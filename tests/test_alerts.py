@@ -229,6 +229,16 @@ def test_absence_needs_every_camera_empty_and_one_that_works() -> None:
     assert home.events == []
 
 
+def test_while_faces_cannot_be_judged_nobody_is_taken_for_absent() -> None:
+    home = Home(absence())
+    for _ in range(7200):
+        home.now += 1.0
+        home.record(home.engine.check_camera("hall", CameraStatus.ONLINE, judging=False, now=home.instant))
+    assert home.events == []
+    home.cameras(3602, hall=CameraStatus.ONLINE)
+    assert [change for _, change in home.changes] == [STARTED]
+
+
 def test_releasing_a_camera_ends_what_its_faces_raised() -> None:
     home = Home(spike())
     home.show(5, (1, FEAR))

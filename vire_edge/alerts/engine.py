@@ -141,7 +141,8 @@ class AlertEngine:
         """Go on where another engine left off; call it before anything is observed.
 
         An open episode stays open and goes on in its sequence. One whose rule or camera is configured no longer
-        ends here, as does one on a face when the device was away for long.
+        ends here, as does one on a face when the device was away for long. Where only the trackers begin anew,
+        restore the engine from its own snapshot: then new faces may carry on what the old ones have raised.
 
         Args:
             text: what `snapshot` returned.
