@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
+import signal
+import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from brokers import PATIENCE_SECONDS, Certificates, Mosquitto, MosquittoFactory, Wire, free_port, wait_until
 from structlog.testing import capture_logs
 
+from vire_edge.alert_queue import AlertQueue
 from vire_edge.config import MqttConfig
-from vire_edge.domain import Message, Severity
+from vire_edge.domain import Instant, Message, Severity
 from vire_edge.errors import ConfigError
 from vire_edge.messages import MAX_COMMAND_BYTES, Topics
 from vire_edge.mqtt import (
@@ -27,6 +34,8 @@ from vire_edge.mqtt import (
     RetryPolicy,
 )
 from vire_edge.mqtt.observer import LinkChanged, Observer, Received
+from vire_edge.mqtt.outbound import AlertStore
+from vire_edge.outbox import Outbox
 
 TOPICS = Topics("vire", "hall")
 QUICK = RetryPolicy(
@@ -49,7 +58,14 @@ def connect() -> Iterator[Connect]:
     """`connect(config)` starts a connection; all are stopped after the test."""
     started: list[MqttConnection] = []
 
-    def start(config: MqttConfig, *, policy: RetryPolicy = QUICK, client_id: str = "vire-edge-hall") -> MqttConnection:
+    def start(
+        config: MqttConfig,
+        *,
+        policy: RetryPolicy = QUICK,
+        client_id: str = "vire-edge-hall",
+        alerts: AlertStore | None = None,
+        probe_seconds: float = 0.2,
+    ) -> MqttConnection:
         connection = MqttConnection(
             config,
             client_id=client_id,
@@ -57,6 +73,8 @@ def connect() -> Iterator[Connect]:
             will=lambda: OFFLINE,
             wake=threading.Event(),
             policy=policy,
+            alerts=alerts,
+            probe_seconds=probe_seconds,
         )
         started.append(connection)
         connection.start()
@@ -114,10 +132,17 @@ def without_repeats(numbers: list[int]) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
+@contextlib.contextmanager
+def listener(broker: Mosquitto) -> Iterator[Observer]:
+    """A caregiver's app, once it is subscribed."""
+    with Observer(broker.config(), "vire/#", policy=QUICK) as watching:
+        watching.wait_subscribed(PATIENCE_SECONDS)
+        yield watching
+
+
 @pytest.fixture
 def observer(mosquitto: Mosquitto) -> Iterator[Observer]:
-    with Observer(mosquitto.config(), "vire/#", policy=QUICK) as watching:
-        watching.wait_subscribed(PATIENCE_SECONDS)
+    with listener(mosquitto) as watching:
         yield watching
 
 
@@ -195,7 +220,7 @@ def test_a_broker_that_is_down_at_the_start_is_waited_for(start_mosquitto: Mosqu
         with Observer(broker.config(), "vire/#") as observer:
             observer.wait_subscribed(PATIENCE_SECONDS)
             until_connected(connection)
-        wait_until(lambda: connection.stats().delivered == 1, what="the alert")
+            wait_until(lambda: connection.stats().delivered == 1, what="the alert")
         assert retained_availability(broker) == ONLINE.payload
     # Several attempts were made, one line tells of them.
     assert [line["event"] for line in lines if line["event"].startswith("broker_")] == [
@@ -204,7 +229,7 @@ def test_a_broker_that_is_down_at_the_start_is_waited_for(start_mosquitto: Mosqu
     ]
 
 
-def test_alerts_outlive_a_broker_that_restarts(mosquitto: Mosquitto, connect: Connect) -> None:
+def test_alerts_outlive_a_broker_that_restarts(mosquitto: Mosquitto, observer: Observer, connect: Connect) -> None:
     connection = connect(mosquitto.config())
     until_connected(connection)
     connection.publish(alert(0))
@@ -215,15 +240,11 @@ def test_alerts_outlive_a_broker_that_restarts(mosquitto: Mosquitto, connect: Co
     assert isinstance(next_event(connection), Disconnected)
     assert connection.stats().queued == 300
     mosquitto.start()
-    with Observer(mosquitto.config(), TOPICS.alerts) as observer:
-        observer.wait_subscribed(PATIENCE_SECONDS)
-        connection.publish(alert(301))
-        until_connected(connection)
-        numbers = numbers_until(observer, 301)
+    until_connected(connection)
+    connection.publish(alert(301))
+    # Whoever is back first, the caregiver or the device: nothing is missing or out of order.
+    assert without_repeats(numbers_until(observer, 301)) == list(range(302))
     wait_until(lambda: connection.stats().queued == 0, what="every acknowledgement")
-    # What came before the observer was there it cannot know; of the rest nothing is missing or out of order.
-    unique = without_repeats(numbers)
-    assert unique == list(range(unique[0], 302))
     assert connection.stats().delivered == 302
     assert connection.stats().reconnects == 1
     assert connection.stats().dropped == 0
@@ -235,24 +256,28 @@ def test_alerts_in_flight_when_the_wire_breaks_are_sent_again_in_order(
     wire = Wire(mosquitto.port)
     connection = connect(MqttConfig(host="127.0.0.1", port=wire.port))
     until_connected(connection)
+    connection.publish(alert(0))
     for burst in range(5):
+        wait_until(lambda: connection.stats().queued == 0, what="an answer that shows that somebody listens")
         wire.stall()
-        for number in range(burst * 20, burst * 20 + 20):
+        for number in range(burst * 20 + 1, burst * 20 + 21):
             connection.publish(alert(number))
         wait_until(lambda: connection.stats().in_flight == 10, what="a full window")
         assert connection.stats().queued == 20
         wire.cut()
         wire.resume()
         until_connected(connection)
-        wait_until(lambda: connection.stats().queued == 0, what="the queue to drain")
-    assert without_repeats(numbers_until(observer, 99)) == list(range(100))
+    assert without_repeats(numbers_until(observer, 100)) == list(range(101))
     connection.stop(STOPPED, timeout_seconds=5.0)
     wire.close()
 
 
+@pytest.mark.usefixtures("observer")
 def test_at_most_ten_messages_are_unacknowledged(mosquitto: Mosquitto, connect: Connect) -> None:
     connection = connect(mosquitto.config())
     until_connected(connection)
+    connection.publish(alert(100))
+    wait_until(lambda: connection.stats().delivered == 1, what="an answer that shows that somebody listens")
     mosquitto.freeze()
     for number in range(100):
         connection.publish(alert(number))
@@ -310,12 +335,15 @@ def test_a_window_of_the_broker_s_own_is_respected(start_mosquitto: MosquittoFac
     broker = start_mosquitto("allow_anonymous true", "max_inflight_messages 3")
     connection = connect(broker.config())
     until_connected(connection)
-    broker.freeze()
-    for number in range(30):
-        connection.publish(alert(number))
-    wait_until(lambda: connection.stats().in_flight == 3, what="a full window")
-    broker.thaw()
-    wait_until(lambda: connection.stats().delivered == 30, what="the queue to drain")
+    with listener(broker):
+        connection.publish(alert(0))
+        wait_until(lambda: connection.stats().delivered == 1, what="an answer that shows that somebody listens")
+        broker.freeze()
+        for number in range(1, 31):
+            connection.publish(alert(number))
+        wait_until(lambda: connection.stats().in_flight == 3, what="a full window")
+        broker.thaw()
+        wait_until(lambda: connection.stats().delivered == 31, what="the queue to drain")
 
 
 def test_a_message_larger_than_the_broker_takes_holds_up_nothing(
@@ -324,9 +352,10 @@ def test_a_message_larger_than_the_broker_takes_holds_up_nothing(
     broker = start_mosquitto("allow_anonymous true", "max_packet_size 2000")
     connection = connect(broker.config())
     until_connected(connection)
-    connection.publish(Message(TOPICS.alerts, b"x" * 3000, severity=Severity.WARNING))
-    connection.publish(alert(1))
-    wait_until(lambda: connection.stats().delivered == 1, what="the alert behind it")
+    with listener(broker):
+        connection.publish(Message(TOPICS.alerts, b"x" * 3000, severity=Severity.WARNING))
+        connection.publish(alert(1))
+        wait_until(lambda: connection.stats().delivered == 1, what="the alert behind it")
     assert connection.stats().dropped == 1
     assert connection.stats().reconnects == 0
     assert "it takes 2000" in connection.stats().last_error
@@ -348,11 +377,155 @@ def test_a_full_queue_gives_up_the_expired_and_then_the_oldest(mosquitto: Mosqui
         wait_until(lambda: connection.stats().delivered == 10, what="the ten that were kept")
 
 
-def test_nobody_listening_is_told_apart(mosquitto: Mosquitto, connect: Connect) -> None:
+def test_what_nobody_hears_is_kept_for_whoever_comes_later(mosquitto: Mosquitto, connect: Connect) -> None:
     connection = connect(mosquitto.config())
+    until_connected(connection)
+    connection.publish(ONLINE)
+    for number in range(30):
+        connection.publish(alert(number))
+    wait_until(lambda: connection.stats().unheard == 30, what="the broker to say that nobody is there")
+    # States do not wait for a listener.
+    wait_until(lambda: retained_availability(mosquitto) == ONLINE.payload, what="online")
+    with listener(mosquitto) as observer:
+        assert numbers_until(observer, 29) == list(range(30))
+        wait_until(lambda: connection.stats().delivered == 30, what="every acknowledgement")
+    stats = connection.stats()
+    assert (stats.queued, stats.unheard, stats.dropped) == (0, 0, 0)
+
+
+def test_a_new_alert_asks_at_once_whether_somebody_has_come(mosquitto: Mosquitto, connect: Connect) -> None:
+    connection = connect(mosquitto.config(), probe_seconds=3600.0)
     connection.publish(alert(1))
-    wait_until(lambda: connection.stats().delivered == 1, what="the acknowledgement")
-    assert connection.stats().unheard == 1
+    wait_until(lambda: connection.stats().unheard == 1, what="the broker to say that nobody is there")
+    with listener(mosquitto) as observer:
+        connection.publish(alert(2))
+        assert numbers_until(observer, 2) == [1, 2]
+
+
+def test_without_news_the_oldest_alert_asks_alone_and_seldom(mosquitto: Mosquitto, connect: Connect) -> None:
+    connection = connect(mosquitto.config(), probe_seconds=0.5)
+    until_connected(connection)
+    for number in range(5):
+        connection.publish(alert(number))
+    wait_until(lambda: connection.stats().unheard == 5, what="the broker to say that nobody is there")
+    before = mosquitto.log.count(f"'{TOPICS.alerts}'")
+    wait_until(lambda: mosquitto.log.count(f"'{TOPICS.alerts}'") >= before + 3, what="further attempts")
+    payload_bytes = len(alert(0).payload)
+    assert f"'{TOPICS.alerts}', ... ({payload_bytes} bytes)" in mosquitto.log
+    assert connection.stats().in_flight <= 1
+    assert connection.stats().delivered == 0
+
+
+def test_answers_and_states_pass_alerts_that_nobody_hears(mosquitto: Mosquitto, connect: Connect) -> None:
+    connection = connect(mosquitto.config(), probe_seconds=3600.0)
+    for number in range(100):
+        connection.publish(alert(number))
+    wait_until(lambda: connection.stats().unheard == 100, what="the broker to say that nobody is there")
+    topic = TOPICS.response("status")
+    with Observer(mosquitto.config(), topic, policy=QUICK) as app:
+        app.wait_subscribed(PATIENCE_SECONDS)
+        connection.publish(Message(topic, b"answer"))
+        assert messages(app, topic, count=1)[0].payload == b"answer"
+    connection.publish(ONLINE)
+    wait_until(lambda: retained_availability(mosquitto) == ONLINE.payload, what="online")
+    assert (connection.stats().delivered, connection.stats().unheard) == (0, 100)
+
+
+def test_alerts_that_may_not_pass_are_tried_again(
+    start_mosquitto: MosquittoFactory, tmp_path: Path, connect: Connect
+) -> None:
+    rights = tmp_path / "rights"
+    rights.write_text("topic read vire/#\n")
+    rights.chmod(0o600)
+    broker = start_mosquitto("allow_anonymous true", f"acl_file {rights}")
+    connection = connect(broker.config())
+    connection.publish(alert(1))
+    connection.publish(alert(2))
+    wait_until(lambda: connection.stats().last_error, what="the refusal")
+    assert connection.stats().last_error == (
+        f'the broker does not take messages on "{TOPICS.alerts}" (Not authorized); allow this user to publish there'
+    )
+    with listener(broker) as observer:
+        rights.write_text("topic readwrite vire/#\n")
+        broker._signal(signal.SIGHUP)
+        assert numbers_until(observer, 2) == [1, 2]
+        wait_until(lambda: connection.stats().delivered == 2, what="the acknowledgements")
+
+
+def test_a_fresh_connection_takes_over_from_one_that_stands_still(
+    mosquitto: Mosquitto, observer: Observer, connect: Connect
+) -> None:
+    alerts = AlertQueue(1000)
+    wire = Wire(mosquitto.port)
+    first = connect(MqttConfig(host="127.0.0.1", port=wire.port), alerts=alerts)
+    until_connected(first)
+    first.publish(alert(0))
+    wait_until(lambda: first.stats().delivered == 1, what="the first alert")
+    wire.stall()
+    for number in range(1, 31):
+        first.publish(alert(number))
+    wait_until(lambda: first.stats().in_flight == 10, what="a full window")
+    assert first.stop(None, timeout_seconds=0.0)
+    second = connect(mosquitto.config(), alerts=alerts)
+    wait_until(lambda: second.stats().delivered == 30, what="the rest")
+    wire.close()
+    assert without_repeats(numbers_until(observer, 30)) == list(range(31))
+    assert len(alerts) == 0
+
+
+def test_a_connection_that_is_left_while_it_dials_says_nothing_more(connect: Connect) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        config = MqttConfig(host="127.0.0.1", port=silent.getsockname()[1])
+        connection = connect(config, policy=RetryPolicy(answer_seconds=60.0))
+        client, _ = silent.accept()
+        assert client.recv(1) == b"\x10"
+        connection.stop(None, timeout_seconds=0.0)
+        wait_until(lambda: not connection.alive, what="the end of the thread")
+        with pytest.raises(queue.Empty):
+            connection.events.get_nowait()
+        client.close()
+
+
+def test_progress_shows_while_connected_while_waiting_and_while_dialling(
+    mosquitto: Mosquitto, connect: Connect
+) -> None:
+    def moves(connection: MqttConnection) -> bool:
+        before = connection.last_progress
+        wait_until(lambda: connection.last_progress > before, what="a step")
+        return connection.last_progress <= time.monotonic()
+
+    connected = connect(mosquitto.config())
+    until_connected(connected)
+    assert moves(connected)
+    refused = connect(MqttConfig(host="127.0.0.1", port=free_port()), policy=RetryPolicy(first_seconds=120.0))
+    wait_until(lambda: refused.stats().status is ConnectionStatus.UNREACHABLE, what="the refusal")
+    assert moves(refused)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        config = MqttConfig(host="127.0.0.1", port=silent.getsockname()[1])
+        dialling = connect(config, policy=RetryPolicy(answer_seconds=60.0))
+        client, _ = silent.accept()
+        assert moves(dialling)
+        client.close()
+
+
+def test_the_outbox_is_delivered_and_then_empty_on_disk(mosquitto: Mosquitto, tmp_path: Path, connect: Connect) -> None:
+    def now() -> Instant:
+        return Instant(time.monotonic(), datetime.now(UTC))
+
+    outbox = Outbox.open(tmp_path / "state", 1000, now())
+    outbox.append([alert(number) for number in range(30)], now=now())
+    with listener(mosquitto) as observer:
+        connection = connect(mosquitto.config(), alerts=outbox)
+        assert numbers_until(observer, 29) == list(range(30))
+        outbox.append([alert(30)], now=now())
+        connection.deliver()
+        assert numbers_until(observer, 30) == [30]
+        wait_until(lambda: connection.stats().delivered == 31, what="every acknowledgement")
+    connection.stop(STOPPED, timeout_seconds=5.0)
+    outbox.close()
+    again = Outbox.open(tmp_path / "state", 1000, now())
+    assert len(again) == 0
+    again.close()
 
 
 def test_an_alert_expires_at_the_broker_too(mosquitto: Mosquitto, connect: Connect) -> None:
@@ -573,6 +746,7 @@ def test_mqtt_5_is_tried_again_after_a_while(mosquitto: Mosquitto, connect: Conn
     wire.close()
 
 
+@pytest.mark.usefixtures("observer")
 def test_a_broker_that_falls_silent_is_left_and_found_again(mosquitto: Mosquitto, connect: Connect) -> None:
     wire = Wire(mosquitto.port)
     # Shorter than a configuration may say, so that the test is.
@@ -604,10 +778,13 @@ def test_stopping_reaches_a_broker_that_has_just_come_back(mosquitto: Mosquitto,
     until_connected(connection)
     mosquitto.kill()
     assert isinstance(next_event(connection), Disconnected)
+    answer = Message(TOPICS.response("status"), b"{}")
+    connection.publish(answer)
     connection.publish(alert(1))
     mosquitto.start()
     assert connection.stop(STOPPED, timeout_seconds=10.0)
-    assert connection.stats().queued == 0
+    # The answer went out; the alert was tried, and waits for somebody to subscribe.
+    assert (connection.stats().queued, connection.stats().unheard) == (1, 1)
     assert retained_availability(mosquitto) == STOPPED.payload
 
 
@@ -623,10 +800,14 @@ def test_tls_with_a_known_authority(
     start_mosquitto: MosquittoFactory, certificates: Certificates, connect: Connect
 ) -> None:
     broker = start_mosquitto(*certificates.listener())
-    connection = connect(broker.config(host="localhost", tls={"ca_file": certificates.ca}))
-    until_connected(connection)
-    for number in range(50):
-        connection.publish(alert(number))
+    config = broker.config(host="localhost", tls={"ca_file": certificates.ca})
+    with Observer(config, TOPICS.alerts) as observer:
+        observer.wait_subscribed(PATIENCE_SECONDS)
+        connection = connect(config)
+        until_connected(connection)
+        for number in range(50):
+            connection.publish(alert(number))
+        assert numbers_until(observer, 49) == list(range(50))
     wait_until(lambda: connection.stats().delivered == 50, what="the acknowledgements")
 
 
