@@ -56,8 +56,8 @@ def address_filter(
         said = f"only {allowed}"
     if write is None:
         print(text or f"# {said}", end="" if text else "\n")
-    else:
-        print(f"Address filter {write}: {_place(text, write) or said}")
+    elif _place(text, write):
+        print(f"Address filter {write}: {said}")
 
 
 def needed_addresses(config: Config) -> list[str]:
@@ -91,14 +91,12 @@ def _address(key: str, host: str) -> str:
     return "" if address.is_loopback else str(address)
 
 
-def _place(text: str, path: Path) -> str:
-    """Make `path` hold `text`, and tell systemd if that changes anything; return what else there is to say."""
+def _place(text: str, path: Path) -> bool:
+    """Make `path` hold `text`, and tell systemd if that changes anything; return whether it does."""
     try:
         present = path.read_text(encoding="utf-8") if path.exists() else None
-        if present == "":
-            return "emptied by hand; it stays so"
-        if present == (text or None):
-            return ""
+        if present in ("", text or None):  # emptied by hand, or what it should be
+            return False
         if text:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
@@ -108,4 +106,4 @@ def _place(text: str, path: Path) -> str:
         raise StorageError(f"{path} cannot be changed: {error.strerror}; run this as root") from error
     if path == DROP_IN and SYSTEMD.is_dir():
         subprocess.run(["systemctl", "daemon-reload"], check=False)  # noqa: S607 - root's own PATH
-    return ""
+    return True
