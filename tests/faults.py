@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +24,10 @@ from paho.mqtt.properties import Properties
 from vire_edge.camera.script import Script
 from vire_edge.camera.synthetic import SyntheticSource
 from vire_edge.domain import EMOTIONS, Emotion, Severity
+
+PATIENCE_SECONDS = 60.0
+"""For what has no deadline of its own, such as a daemon's start beside everything else that a machine does."""
+eventually = partial(wait_until, timeout_seconds=PATIENCE_SECONDS)
 
 LIVELY = Script.solo(
     *[
@@ -153,7 +158,9 @@ class Caregiver:
         """Return what a topic showed last."""
         return next((heard.payload for heard in reversed(list(self.heard)) if heard.topic == topic), None)
 
-    def wait_for(self, topic: str, what: str, *, timeout_seconds: float = 20.0, **expected: object) -> dict[str, Any]:
+    def wait_for(
+        self, topic: str, what: str, *, timeout_seconds: float = PATIENCE_SECONDS, **expected: object
+    ) -> dict[str, Any]:
         """Wait until a topic's newest payload has the expected values."""
 
         def shows() -> bool:
@@ -223,14 +230,14 @@ def check_episodes(alerts: Iterable[dict[str, Any]], *, all_ended: bool) -> int:
     return repeats
 
 
-def wait_until_all_arrived(daemon: Daemon, caregiver: Caregiver, *, timeout_seconds: float = 30.0) -> None:
+def wait_until_all_arrived(daemon: Daemon, caregiver: Caregiver) -> None:
     """Wait for everything that was raised so far."""
     expected = set(raised(daemon))
 
     def missing() -> set[News]:
         return expected - arrived(caregiver.alerts)
 
-    deadline = time.monotonic() + timeout_seconds
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while missing() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not missing(), f"{len(missing())} of {len(expected)} were raised and never arrived, one is {missing().pop()}"

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from brokers import Mosquitto, wait_until
-from daemons import PATIENCE_SECONDS, Daemon
+from daemons import Daemon
 from fault_table import FaultRow
-from faults import SCENE_SIZE, Caregiver
+from faults import PATIENCE_SECONDS, SCENE_SIZE, Caregiver
 from network_cameras import Behaviour, HttpCamera, http_camera
 
 from vire_edge.camera.script import Script

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import Mosquitto, MosquittoFactory, wait_until
+from brokers import Mosquitto, MosquittoFactory
 from daemons import Daemon
 from fault_table import FaultRow
-from faults import FRAME_RATE, Caregiver, now, record
+from faults import FRAME_RATE, Caregiver, eventually, now, record
 
 from vire_edge.camera.script import Script
 from vire_edge.domain import Emotion
@@ -52,7 +52,7 @@ def test_a_clock_that_jumps_by_a_day_neither_raises_nor_suppresses_an_alert(
         for at, offset in jumps:
             time.sleep(max(0.0, began[jumping] + at - time.monotonic()))
             jumping.set_clock(offset)
-            wait_until(partial(jumping.shows, offset), what=f"the daemon's clock shows {offset}")
+            eventually(partial(jumping.shows, offset), what=f"the daemon's clock shows {offset}")
         time.sleep(max(0.0, max(began.values()) + seconds - time.monotonic()))
         expected, found = (watched.events(began[watched], seconds) for watched in (steady, jumping))
         pause_seconds = jumping.pause_through_a_jump()
@@ -123,7 +123,7 @@ class Watched:
         return health is not None and abs(datetime.fromisoformat(health["at"]) - there) < timedelta(hours=1)
 
     def first_picture(self) -> float:
-        wait_until(lambda: self._times("state/room"), what="the first picture")
+        eventually(lambda: self._times("state/room"), what="the first picture")
         return self._times("state/room")[0]
 
     def events(self, since: float, seconds: float) -> list[tuple[str, float]]:

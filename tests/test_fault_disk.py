@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from brokers import Mosquitto, Wire, wait_until
+from brokers import Mosquitto, Wire
 from daemons import Daemon
 from disks import Disk
 from fault_table import FaultRow
-from faults import Caregiver, check_episodes, log_lines, raised, restless, wait_until_all_arrived
+from faults import Caregiver, check_episodes, eventually, log_lines, raised, restless, wait_until_all_arrived
 
 pytestmark = pytest.mark.fault
 
@@ -39,7 +39,7 @@ class Home:
         """Check that what is seen from now on is told: alerts, states and health."""
         told = len(self.caregiver.heard)
         for topic in ("alerts", "state/room", "health"):
-            wait_until(partial(self._has_told, topic, since=told), what=f"more on {topic}")
+            eventually(partial(self._has_told, topic, since=told), what=f"more on {topic}")
 
     def _has_told(self, topic: str, *, since: int) -> bool:
         return topic in {one.topic for one in list(self.caregiver.heard)[since:]}
@@ -50,13 +50,13 @@ class Home:
 
     def in_trouble(self) -> None:
         """Wait until the report names the file that cannot be written, and see that all else goes on."""
-        wait_until(lambda: DATABASE in self.shows(), what="health tells of the disk")
+        eventually(lambda: DATABASE in self.shows(), what="health tells of the disk")
         self.goes_on()
 
     def recovers(self) -> float:
         """Wait until the report is well again; return how long that took."""
         began = time.monotonic()
-        wait_until(lambda: DATABASE not in self.shows(), what="health is well again", timeout_seconds=BACK_SECONDS)
+        eventually(lambda: DATABASE not in self.shows(), what="health is well again", timeout_seconds=BACK_SECONDS)
         return time.monotonic() - began
 
     def finish(self) -> str:
@@ -95,7 +95,7 @@ def test_a_disk_that_fails_costs_nothing_but_what_it_held(
             # What is raised now has no way out: only a disk that got all that it lacked can bring it back.
             home.wire.stall()
             disk.replace()
-            wait_until(
+            eventually(
                 lambda: written_again(daemon) == 3,
                 what="the new disk is written",
                 timeout_seconds=BACK_SECONDS,
@@ -210,10 +210,10 @@ def test_an_outbox_at_its_bound_counts_what_it_lets_go_and_the_rest_goes_on(
             home.goes_on()
             home.wire.stall()
             before = len(raised(daemon))
-            wait_until(lambda: len(raised(daemon)) >= before + 3 * bound, what="three times as many as it keeps")
+            eventually(lambda: len(raised(daemon)) >= before + 3 * bound, what="three times as many as it keeps")
             home.wire.resume()
             home.goes_on()
-            wait_until(lambda: (home.caregiver.newest("health") or {})["delivery"]["dropped"], what="health counts")
+            eventually(lambda: (home.caregiver.newest("health") or {})["delivery"]["dropped"], what="health counts")
             daemon.stop()
         heard = {(alert["alert_id"], alert["event"]) for alert in home.caregiver.alerts}
         lost = set(raised(daemon)) - heard

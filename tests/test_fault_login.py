@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import Certificates, Mosquitto, MosquittoFactory, Wire, wait_until
+from brokers import Certificates, Mosquitto, MosquittoFactory, Wire
 from daemons import DEVICE, Daemon
 from fault_table import FaultRow
-from faults import Caregiver, log_lines
+from faults import Caregiver, eventually, log_lines
 
 pytestmark = pytest.mark.fault
 
@@ -89,7 +89,7 @@ def test_a_shut_door_is_told_once_and_knocked_at_with_patience(
             } | shut.settings(certificates)
             doors.append((shut, wire, running.enter_context(Daemon(folder, settings))))
         for shut, _, daemon in doors:
-            wait_until(partial(unavailable, daemon), what=f"the daemon says: {shut.name}")
+            eventually(partial(unavailable, daemon), what=f"the daemon says: {shut.name}")
         time.sleep(seconds)
         for shut, wire, daemon in doors:
             lines = unavailable(daemon)
@@ -113,7 +113,7 @@ def test_two_daemons_with_one_identity_do_not_fight(
         caregiver.wait_for("availability", "the first daemon", status="online")
         with Daemon(folders[1], settings) as second:
             began = time.monotonic()
-            wait_until(lambda: explanations(first) or explanations(second), what="one says what may be behind it")
+            eventually(lambda: explanations(first) or explanations(second), what="one says what may be behind it")
             time.sleep(seconds)
             connects = mosquitto.log.count(f" as vire-edge-{DEVICE} (")
             seconds = time.monotonic() - began
