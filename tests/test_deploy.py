@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,11 @@ def run(*command: str | Path, **environ: str) -> Finished:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of what the scripts need, so that they leave nothing in the real one."""
-    copy = tmp_path / "checkout"
+    return copy_checkout(tmp_path / "checkout")
+
+
+def copy_checkout(copy: Path) -> Path:
+    """Copy what the scripts need, so that they leave nothing in the real one."""
     for name in ("deploy", "systemd", "vire_edge", "models"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -179,29 +183,162 @@ def code_that_runs(checkout: Path) -> str:
     return run(checkout / ".venv" / "bin" / "python", *ask).stdout.strip()
 
 
-def test_the_installer_places_a_copy_keeps_the_configuration_and_removes_itself(checkout: Path, tmp_path: Path) -> None:
-    root = tmp_path / "root"
+NEWER = "98.7"
+
+
+@dataclass
+class Installation:
+    """What install.sh makes of a checkout, under a folder that plays the system."""
+
+    checkout: Path
+    root: Path
+    environ: dict[str, str]
+
+    def install(self, *options: str) -> Finished:
+        return run("bash", self.checkout / "deploy" / "install.sh", "--root", self.root, *options, **self.environ)
+
+    def upgrade(self, *, dependency: str | None = None) -> Finished:
+        """Install what is a newer version for as long as this takes."""
+        changes = [
+            ("vire_edge/__init__.py", f'"{vire_edge.__version__}"', f'"{NEWER}"'),
+            ("systemd/vire-edge.service", "TimeoutStopSec=", "TimeoutStopSec=1"),
+        ]
+        if dependency is not None:
+            changes.append(("pyproject.toml", "\ndependencies = [", f'\ndependencies = ["{dependency}",'))
+        texts = {name: (self.checkout / name).read_text() for name, _, _ in changes}
+        for name, before, after in changes:
+            assert texts[name].count(before) == 1
+            (self.checkout / name).write_text(texts[name].replace(before, after))
+        finished = self.install()
+        for name, text in texts.items():
+            (self.checkout / name).write_text(text)
+        return finished
+
+    def version(self) -> str:
+        shown = run(self.program, "--version", **self.environ)
+        return shown.stdout.strip().removeprefix("vire-edge ") or shown.stderr
+
+    def files(self) -> dict[str, tuple[int, int]]:
+        """What is there, and what would show that it was written again."""
+        paths = (path for path in self.root.rglob("*") if path.name != "__pycache__" and path.suffix != ".pyc")
+        return {str(path): (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in paths if not path.is_dir()}
+
+    @property
+    def program(self) -> Path:
+        return self.root / "opt" / "vire-edge" / "venv" / "bin" / "vire-edge"
+
+    @property
+    def config(self) -> Path:
+        return self.root / "etc" / "vire-edge" / "config.toml"
+
+    @property
+    def unit(self) -> Path:
+        return self.root / "etc" / "systemd" / "system" / "vire-edge.service"
+
+    @property
+    def filter(self) -> Path:
+        return self.unit.with_name("vire-edge.service.d") / "address-filter.conf"
+
+    @property
+    def environments(self) -> list[str]:
+        return [path.name for path in self.root.glob("opt/vire-edge/venv-*")]
+
+
+def install_afresh(folder: Path) -> Installation:
+    root = folder / "root"
     root.mkdir()
-    install = ("bash", checkout / "deploy" / "install.sh", "--root", root)
-    finished = run(*install, **OFFLINE)
+    made = Installation(copy_checkout(folder / "checkout"), root, OFFLINE)
+    finished = made.install()
     assert finished.returncode == 0, finished.stdout + finished.stderr
+    return made
 
-    program = root / "opt" / "vire-edge" / "venv" / "bin" / "vire-edge"
-    config = root / "etc" / "vire-edge" / "config.toml"
-    unit = root / "etc" / "systemd" / "system" / "vire-edge.service"
-    assert (root / "usr" / "local" / "bin" / "vire-edge").resolve() == program.resolve()
-    assert config.stat().st_mode & 0o777 == 0o640
-    assert unit.read_text() == (ROOT / "systemd" / "vire-edge.service").read_text()
 
-    shutil.rmtree(checkout / "vire_edge")  # a copy, not a link into the checkout
-    version = run(program, "--version", PYTHONPATH=OFFLINE["PYTHONPATH"])
-    assert version.stdout.strip() == f"vire-edge {vire_edge.__version__}", version.stderr
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """For tests that leave it as they find it."""
+    return install_afresh(tmp_path_factory.mktemp("installation"))
 
-    config.write_text('device_id = "hall"\n')
-    removed = run(*install, "--uninstall")
+
+def test_the_installer_places_a_copy_and_what_the_system_needs(installation: Installation) -> None:
+    system = installation.root / "etc"
+    assert (installation.root / "usr" / "local" / "bin" / "vire-edge").resolve() == installation.program.resolve()
+    assert installation.config.stat().st_mode & 0o777 == 0o640
+    for installed, source in (
+        (installation.unit, "vire-edge.service"),
+        (system / "udev" / "rules.d" / "70-vire-edge.rules", "70-vire-edge.rules"),
+        (system / "modules-load.d" / "vire-edge.conf", "modules-load.conf"),
+    ):
+        assert installed.read_text() == (ROOT / "systemd" / source).read_text()
+        assert installed.stat().st_mode & 0o777 == 0o644
+    assert installation.version() == vire_edge.__version__
+    ask = ("-I", "-c", "import vire_edge; print(vire_edge.__file__)")
+    code = Path(run(installation.program.with_name("python"), *ask).stdout.strip())
+    assert installation.program.parents[1] in code.parents  # a copy, not a link into the checkout
+
+
+def test_a_second_run_of_the_installer_changes_nothing(installation: Installation) -> None:
+    before = installation.files()
+    again = installation.install()
+    assert again.returncode == 0, again.stderr
+    assert "up to date" in again.stdout
+    assert installation.files() == before
+
+
+def test_an_upgrade_that_fails_leaves_the_old_version_as_it_was(installation: Installation) -> None:
+    before = installation.files()
+    failed = installation.upgrade(dependency="no-such-package-anywhere>=99")
+    assert failed.returncode == 1
+    assert "no-such-package-anywhere" in failed.stderr
+    assert "pip could not install" in failed.stderr
+    after = installation.files()
+    log = str(installation.root / "opt" / "vire-edge" / "install.log")
+    assert after.pop(log) != before.pop(log)
+    assert after == before
+    assert installation.version() == vire_edge.__version__
+
+
+def test_the_address_filter_follows_the_configuration(installation: Installation) -> None:
+    example = installation.config.read_text()
+    assert not installation.filter.exists()  # the broker is not known yet
+    installation.config.write_text('[mqtt]\nhost = "192.0.2.7"\n')
+    assert installation.install().returncode == 0
+    assert "IPAddressAllow=localhost 192.0.2.7\n" in installation.filter.read_text()
+    installation.config.write_text(example)
+    assert installation.install().returncode == 0
+    assert not installation.filter.exists()
+
+
+@pytest.mark.timeout(360)  # three installations, 11 s each on two idle cores, five times that on busy ones
+def test_an_upgrade_keeps_what_is_the_users_and_so_does_uninstalling_until_it_is_purged(tmp_path: Path) -> None:
+    installation = install_afresh(tmp_path)
+    state = installation.root / "var" / "lib" / "vire-edge" / "state.sqlite3"
+    own = installation.filter.with_name("own.conf")
+    for path in (state, own):
+        path.parent.mkdir(parents=True)
+        path.write_text("mine")
+    installation.config.chmod(0o644)  # somebody was careless
+    installation.config.write_text('[mqtt]\nhosst = "192.0.2.7"\n')
+
+    refused = installation.upgrade()
+    assert refused.returncode == 1
+    assert "mqtt.hosst is not a setting" in refused.stderr
+    assert installation.version() == vire_edge.__version__
+    assert installation.unit.read_text() == (ROOT / "systemd" / "vire-edge.service").read_text()
+    assert len(installation.environments) == 1
+
+    installation.config.write_text('[mqtt]\nhost = "192.0.2.7"\n')
+    upgraded = installation.upgrade()
+    assert upgraded.returncode == 0, upgraded.stderr
+    assert installation.version() == NEWER
+    assert installation.unit.read_text() != (ROOT / "systemd" / "vire-edge.service").read_text()
+    assert len(installation.environments) == 1
+    assert tomllib.loads(installation.config.read_text()) == {"mqtt": {"host": "192.0.2.7"}}
+    assert installation.config.stat().st_mode & 0o777 == 0o640
+
+    removed = installation.install("--uninstall")
     assert removed.returncode == 0, removed.stderr
-    assert not program.exists()
-    assert not unit.exists()
-    assert tomllib.loads(config.read_text()) == {"device_id": "hall"}
-    assert run(*install, "--uninstall", "--purge").returncode == 0
-    assert not config.exists()
+    assert {Path(path) for path in installation.files()} == {installation.config, state, own}
+    assert state.read_text() == own.read_text() == "mine"
+    assert installation.install("--uninstall").returncode == 0  # a second time is no error
+    assert installation.install("--uninstall", "--purge").returncode == 0
+    assert installation.files() == {}
