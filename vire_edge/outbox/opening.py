@@ -61,10 +61,11 @@ def _open(path: Path, now: Clock, steps: Sequence[str]) -> Opened:
     create_private(path)
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
+        version = _check(connection, path, len(steps))  # first of all: what is not ours stays as it is
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        _check(connection)
-        _migrate(connection, path, now, steps)
+        if version < len(steps):
+            _migrate(connection, path, version, now, steps)
         database = Database(path, connection)
         return Opened(database, _read(database, now))
     except BaseException:
@@ -83,25 +84,25 @@ def _read(database: Database, now: Clock) -> Contents:
         raise _DamagedError(str(error)) from error  # a table or a column is missing
 
 
-def _check(connection: sqlite3.Connection) -> None:
+def _check(connection: sqlite3.Connection, path: Path, newest: int) -> int:
+    """Return the version, 0 for an empty file."""
     verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if verdict != "ok":
         raise _DamagedError(verdict)
-
-
-def _migrate(connection: sqlite3.Connection, path: Path, now: Clock, steps: Sequence[str]) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(steps):
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > newest:
         raise StorageError(
-            f"{path} is of version {version}, and this vire-edge knows versions up to {len(steps)}; "
-            f"install the newer vire-edge again, or move the file away"
+            f"{path} is of version {version}, and this vire-edge knows versions up to {newest}; "
+            "install the newer vire-edge again, or move the file away"
         )
-    if version == len(steps):
-        return
+    if not version and connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        raise _DamagedError("it is a database of something else")
+    return version
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, version: int, now: Clock, steps: Sequence[str]) -> None:
     if version:
         _back_up(connection, path.with_name(f"{path.name}.version-{version}-{_stamp(now)}"))
-    elif connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-        raise _DamagedError("it is a database of something else")
     with transaction(connection):
         for number, step in enumerate(steps[version:], start=version + 1):
             for statement in step.split(";"):

@@ -245,15 +245,16 @@ class Outbox:
         self._on_disk = {queued.number for queued in contents.alerts}
         if not self._loaded:
             self._loaded = True
+            # The disk was away at the start, and its numbers have been given to other alerts: what it kept comes last.
+            self._strangers = self._queue.last_number > 0
             self._queue.continue_after(contents.last_number)
             alerts = contents.alerts
-            if len(self._queue):
-                # The disk was away at the start, and these numbers have been given to other alerts.
-                self._strangers = True
+            if self._strangers:
                 numbers = self._queue.number([queued.message for queued in alerts], now=now)
                 alerts = [replace(new, since=old.since) for new, old in zip(numbers, alerts, strict=True)]
             self._queue.insert(alerts, now=now.monotonic)
             self._memory = contents.memory | self._memory
+        self._unwritten.update(key for key in self._memory if self._memory[key] != contents.memory.get(key))
 
     def _write(self, alerts: Sequence[Queued], now: Instant, gone: Collection[int] = ()) -> None:
         if self._database is None:

@@ -10,7 +10,7 @@ _REMEDIES = {
     sqlite3.SQLITE_READONLY: "make the disk writable; a memory card that has become read-only is worn out",
     sqlite3.SQLITE_IOERR: "the disk fails or a quota is reached; make room, or replace the card",
     sqlite3.SQLITE_BUSY: "close the other program that has the file open",
-    sqlite3.SQLITE_CANTOPEN: "let the daemon's user write in this folder",
+    sqlite3.SQLITE_CANTOPEN: "make the disk writable, and this folder for the daemon's user",
 }
 _SAME = {
     errno.ENOSPC: sqlite3.SQLITE_FULL,
