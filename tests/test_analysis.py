@@ -67,7 +67,7 @@ class Room:
         self.now = 0.0
         self.classifiers: list[Moody] = []
         self.engine = AlertEngine([NOBODY], ["hall"], zone=UTC)
-        self.analysis = Analysis(self._build)
+        self.analysis = Analysis(self._build(), self._build)
 
     def _build(self) -> Pipeline:
         self.classifiers.append(Moody())
@@ -129,6 +129,9 @@ def test_nobody_is_absent_while_no_face_can_be_judged() -> None:
     for _ in range(60):
         room.now += 1.0
         assert not room.analysis.check_camera(ONLINE, now=room.instant)
+    room.classifiers[0].broken = False
+    assert room.look(1, np.zeros_like(PICTURE)) == [True]
+    assert not room.analysis.check_camera(ONLINE, now=room.instant)
 
 
 def test_an_empty_room_is_still_noticed() -> None:

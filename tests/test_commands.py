@@ -27,6 +27,7 @@ from vire_edge.camera.source import Capture
 from vire_edge.config import CameraConfig, Config, MqttConfig
 from vire_edge.daemon.commands import PAUSE_KEY, Commands
 from vire_edge.daemon.health import HealthReporter
+from vire_edge.daemon.supervision import Supervisor
 from vire_edge.daemon.transactions import MAX_REMEMBERED, TRANSACTIONS_KEY
 from vire_edge.domain import CameraStatus, Instant, Message
 from vire_edge.messages import COMMANDS, MAX_COMMAND_BYTES, Messages, ResponsePayload, Topics
@@ -34,6 +35,7 @@ from vire_edge.mqtt import CommandReceived, ConnectionStats, ConnectionStatus, M
 from vire_edge.mqtt.allowance import AT_ONCE, REFUSALS, Admission, Allowance
 from vire_edge.mqtt.inbox import Inbox
 from vire_edge.mqtt.observer import Observer
+from vire_edge.outbox import Outbox
 
 TOPICS = Topics("vire", DEVICE)
 START = Instant(1000.0, datetime(2026, 6, 1, 12, tzinfo=UTC))
@@ -84,6 +86,9 @@ class Nobody:
     def publish(self, message: Message, *, correlation_data: bytes | None = None) -> None:
         pass
 
+    def deliver(self) -> None:
+        pass
+
     def stats(self) -> ConnectionStats:
         return ConnectionStats(
             status=ConnectionStatus.UNREACHABLE,
@@ -111,6 +116,8 @@ class Desk:
             device_id=DEVICE,
             cameras=[self.camera],
             publisher=Nobody(),
+            outbox=Outbox.open(None, 10, START),
+            supervisor=Supervisor([]),
             interval_seconds=30.0,
             model="test",
             started=START,

@@ -139,11 +139,11 @@ class Pipeline:
             frame.camera, frame.instant, tuple(tracks), people, tuple(flaws), not_observed, tuple(events)
         )
 
-    def check_camera(self, state: CameraState, *, now: Instant) -> list[EpisodeEvent]:
-        """Take in a camera's state about once a second, frames or not."""
+    def check_camera(self, state: CameraState, *, judging: bool = True, now: Instant) -> list[EpisodeEvent]:
+        """Take in a camera's state about once a second, frames or not; `judging` if its frames can be analysed."""
         stages = self._cameras[state.camera]
         now = _not_before(now, stages.last_frame)
-        events = self.engine.check_camera(state.camera, state.status, now=now)
+        events = self.engine.check_camera(state.camera, state.status, judging=judging, now=now)
         if state.status is CameraStatus.DISABLED:
             return [*events, *self._forget(state.camera, stages, EndReason.CAMERA_DISABLED, now)]
         blind = state.status in {CameraStatus.RECONNECTING, CameraStatus.STALLED}

@@ -21,12 +21,13 @@ class Analysis:
     """Analyses frames, whatever happens in between.
 
     Args:
-        build: makes a pipeline over the same alert engine.
+        pipeline: the first one.
+        build_anew: makes another over the same alert engine.
     """
 
-    def __init__(self, build: Callable[[], Pipeline]) -> None:
-        self._build = build
-        self._pipeline = build()
+    def __init__(self, pipeline: Pipeline, build_anew: Callable[[], Pipeline]) -> None:
+        self._pipeline = pipeline
+        self._build_anew = build_anew
         self._failures = 0
         self._failing_since: float | None = None
 
@@ -59,7 +60,7 @@ class Analysis:
 
     def check_camera(self, state: CameraState, *, now: Instant) -> Sequence[EpisodeEvent]:
         """Take in a camera's state; while nothing can be judged, nobody is taken to be absent."""
-        return () if self.in_trouble else self._pipeline.check_camera(state, now=now)
+        return self._pipeline.check_camera(state, judging=not self.in_trouble, now=now)
 
     def stop(self, *, now: Instant) -> Sequence[EpisodeEvent]:
         """End all open episodes, because nobody watches any more."""
@@ -78,4 +79,4 @@ class Analysis:
             ModelError: the model cannot be read any more.
         """
         self._failing_since = None
-        self._pipeline = self._build()
+        self._pipeline = self._build_anew()

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import vire_edge
-from vire_edge.daemon.ports import Camera, Publisher
+from vire_edge.daemon.ports import Camera, Outbox, Publisher
+from vire_edge.daemon.supervision import Supervisor
 from vire_edge.domain import CameraStatus, Frame, Instant
 from vire_edge.messages import CameraHealth, DeliveryHealth, HealthPayload
 
@@ -30,6 +31,8 @@ class HealthReporter:
         device_id: the device.
         cameras: its cameras.
         publisher: the way to the broker.
+        outbox: where alerts wait for it.
+        supervisor: what has restarted parts of the daemon.
         interval_seconds: time between two reports.
         model: what to say of the model.
         started: when the daemon started.
@@ -41,6 +44,8 @@ class HealthReporter:
         device_id: str,
         cameras: Sequence[Camera],
         publisher: Publisher,
+        outbox: Outbox,
+        supervisor: Supervisor,
         interval_seconds: float,
         model: str,
         started: Instant,
@@ -48,6 +53,8 @@ class HealthReporter:
         self._device_id = device_id
         self._cameras = cameras
         self._publisher = publisher
+        self._outbox = outbox
+        self._supervisor = supervisor
         self._interval_seconds = interval_seconds
         self._model = model
         self._started = started
@@ -73,9 +80,13 @@ class HealthReporter:
                 protocol=None if stats.version is None else stats.version.value,
                 queued=stats.queued,
                 delivered=stats.delivered,
-                dropped=stats.dropped,
+                unheard=stats.unheard,
+                expired=self._outbox.expired,
+                evicted=self._outbox.evicted,
                 reconnects=stats.reconnects,
+                storage=self._outbox.trouble,
             ),
+            restarts=self._supervisor.restarts,
             memory_mb=_resident_mb(),
             temperature_c=_processor_temperature_c(),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from queue import SimpleQueue
 from typing import Protocol
 
@@ -27,6 +28,9 @@ class Camera(Protocol):
 
     def resume(self) -> None:
         """Open it again."""
+
+    def restart(self) -> None:
+        """Let go of the device and open it anew."""
 
     def take(self) -> Frame | None:
         """Return the newest frame that was not taken yet."""
@@ -70,6 +74,28 @@ class Memory(Protocol):
         """Return what was kept under a name; None if nothing was."""
 
 
+class Outbox(Memory, Protocol):
+    """Keeps alerts until the broker has taken them; a disk that fails is no error of the caller's."""
+
+    @property
+    def expired(self) -> int:
+        """Alerts that waited until nobody wanted them any more."""
+
+    @property
+    def evicted(self) -> int:
+        """Alerts that had to go because there were too many."""
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the disk, and the remedy; empty while all is well."""
+
+    def append(self, messages: Sequence[Message], *, now: Instant, memory: Mapping[str, str] | None = None) -> None:
+        """Keep alerts, and with them what the daemon has to remember of them: on disk at the return."""
+
+    def tend(self, now: Instant) -> None:
+        """Drop what has expired, and bring the disk up to date; to be called about once a second."""
+
+
 class Publisher(Protocol):
     """Takes messages to the broker, and brings its events."""
 
@@ -85,6 +111,9 @@ class Publisher(Protocol):
 
     def publish(self, message: Message, *, correlation_data: bytes | None = None) -> None:
         """Hand over a message, with what its question carried; never blocks."""
+
+    def deliver(self) -> None:
+        """Look into the outbox now: something was appended to it."""
 
     def stats(self) -> ConnectionStats:
         """What was delivered so far."""

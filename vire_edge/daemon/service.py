@@ -10,15 +10,19 @@ from types import FrameType
 
 from vire_edge.alerts import AlertEngine
 from vire_edge.camera import Camera
-from vire_edge.config import Config, device_id
+from vire_edge.config import Config, device_id, state_directory
+from vire_edge.daemon.analysis import Analysis
 from vire_edge.daemon.clock import read_clocks
 from vire_edge.daemon.daemon import Daemon
+from vire_edge.daemon.delivery import Delivery
+from vire_edge.daemon.supervision import Part
 from vire_edge.daemon.systemd import ServiceManager
 from vire_edge.emotions import OnnxEmotionClassifier
 from vire_edge.faces import HaarFaceDetector
 from vire_edge.messages import Messages, Topics
 from vire_edge.mqtt import MqttConnection, MqttVersion
 from vire_edge.mqtt.embedded import EmbeddedBroker
+from vire_edge.outbox import Outbox
 from vire_edge.pipeline import Pipeline
 
 
@@ -30,7 +34,7 @@ def run_service(config: Config, *, on_started: Callable[[Daemon], None] | None =
         on_started: called once everything is up.
 
     Raises:
-        VireError: a part cannot be built or started; nothing is left running.
+        VireError: a part cannot be built or started, or stands still; nothing is left running.
     """
     wake = threading.Event()
     with ExitStack() as running:
@@ -44,43 +48,55 @@ def run_service(config: Config, *, on_started: Callable[[Daemon], None] | None =
 
 
 def build_daemon(config: Config, wake: threading.Event, running: ExitStack) -> Daemon:
-    """Build all parts from the configuration; an embedded broker is started and handed to `running`."""
-    classifier = OnnxEmotionClassifier(config.model.path, threads=config.model.threads)
-    pipeline = Pipeline(
-        config,
-        detector=HaarFaceDetector(config.faces),
-        classifier=classifier,
-        engine=AlertEngine([alert.to_rule() for alert in config.alerts], [camera.name for camera in config.cameras]),
-    )
+    """Build all parts from the configuration; what must be closed again is handed to `running`."""
+    classifier = _load_model(config)
+    engine = AlertEngine([alert.to_rule() for alert in config.alerts], [camera.name for camera in config.cameras])
+
+    def build_pipeline(classifier: OnnxEmotionClassifier) -> Pipeline:
+        return Pipeline(config, detector=HaarFaceDetector(config.faces), classifier=classifier, engine=engine)
+
+    outbox = Outbox.open(state_directory(config), config.mqtt.max_queued_alerts, read_clocks())
+    running.callback(outbox.close)
     messages = Messages(Topics(config.mqtt.topic_prefix, device_id(config)))
+    parts = []
     mqtt = config.mqtt
-    vital: dict[str, Callable[[], bool]] = {}
     if mqtt.host is None:
         broker = EmbeddedBroker(config.broker)
         broker.start()
         running.callback(broker.stop, timeout_seconds=1.5)
-        vital["the embedded broker"] = lambda: broker.alive
+        parts.append(Part("the embedded broker", lambda _now: "" if broker.alive else "has ended", broker.start))
         mqtt = broker.client_config(mqtt)
-    publisher = MqttConnection(
-        mqtt,
-        client_id=f"vire-edge-{messages.topics.device_id}",
-        command_filter=messages.topics.commands,
-        will=lambda: messages.availability("offline", at=read_clocks().utc),
-        wake=wake,
-        first_version=MqttVersion.V5 if config.mqtt.host else MqttVersion.V311,
-    )
-    vital["the connection to the broker"] = lambda: publisher.alive
+
+    def connect() -> MqttConnection:
+        return MqttConnection(
+            mqtt,
+            client_id=f"vire-edge-{messages.topics.device_id}",
+            command_filter=messages.topics.commands,
+            will=lambda: messages.availability("offline", at=read_clocks().utc),
+            wake=wake,
+            first_version=MqttVersion.V5 if config.mqtt.host else MqttVersion.V311,
+            alerts=outbox,
+        )
+
+    delivery = Delivery(connect)
+    parts.append(Part("the connection to the broker", delivery.complaint, delivery.restart))
     return Daemon(
         config,
         cameras=[Camera(camera, wake=wake) for camera in config.cameras],
-        pipeline=pipeline,
-        publisher=publisher,
+        analysis=Analysis(build_pipeline(classifier), lambda: build_pipeline(_load_model(config))),
+        engine=engine,
+        outbox=outbox,
+        publisher=delivery,
         messages=messages,
         model=f"{classifier.architecture} ({classifier.path.name})",
         wake=wake,
         manager=ServiceManager(),
-        vital=vital,
+        parts=parts,
     )
+
+
+def _load_model(config: Config) -> OnnxEmotionClassifier:
+    return OnnxEmotionClassifier(config.model.path, threads=config.model.threads)
 
 
 def _obey_signals(daemon: Daemon, running: ExitStack) -> None:

@@ -166,9 +166,15 @@ class DeliveryHealth(_Wire):
     """Alerts and answers that the broker has not acknowledged yet."""
     delivered: int
     """Alerts that it has acknowledged: each start, escalation and end counts."""
-    dropped: int
-    """Alerts given up because the queue was full or they had expired."""
+    unheard: int
+    """Of those queued: nobody is subscribed to alerts, as an MQTT 5 broker tells. They wait for somebody."""
+    expired: int
+    """Alerts that waited until nobody wanted them any more."""
+    evicted: int
+    """Alerts that had to go because too many waited: the mildest and oldest."""
     reconnects: int
+    storage: str
+    """Why alerts are kept in memory only, and the remedy; empty while they are on disk."""
 
 
 class HealthPayload(PausablePayload):
@@ -183,6 +189,8 @@ class HealthPayload(PausablePayload):
     """When the next report is due: later than that, something is wrong."""
     cameras: dict[str, CameraHealth]
     delivery: DeliveryHealth
+    restarts: dict[str, int]
+    """What stood still and was begun anew inside the daemon, and how often since the start."""
     memory_mb: Rounded
     """Resident memory in MiB."""
     temperature_c: Rounded | None

@@ -51,7 +51,7 @@ class EmbeddedBroker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._error: BrokerError | None = None
-        self._thread = threading.Thread(target=self._run, name="mqtt-broker", daemon=True)
+        self._thread = self._new_thread()
 
     @property
     def alive(self) -> bool:
@@ -59,7 +59,7 @@ class EmbeddedBroker:
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Listen.
+        """Listen; again, if it has ended.
 
         Raises:
             BrokerError: the address cannot be listened on, the login is missing, or it takes too long.
@@ -70,6 +70,9 @@ class EmbeddedBroker:
                 f"broker.host {config.host} opens the broker to the network; set broker.username and "
                 "VIRE_EDGE_BROKER__PASSWORD, or keep 127.0.0.1"
             )
+        if self._thread.ident is not None:
+            self._listening.clear()
+            self._error, self._thread = None, self._new_thread()
         self._thread.start()
         if not self._listening.wait(START_SECONDS):
             self.stop(timeout_seconds=0.0)
@@ -107,6 +110,9 @@ class EmbeddedBroker:
     def _where(self) -> str:
         host = self._config.host
         return f"[{host}]:{self._config.port}" if ":" in host else f"{host}:{self._config.port}"
+
+    def _new_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._run, name="mqtt-broker", daemon=True)
 
     def _run(self) -> None:
         try:
