@@ -1,13 +1,29 @@
 from __future__ import annotations
 
+import stat
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from vire_edge.config import Config, device_id, example_toml, load_config, redact_source, state_directory
+from vire_edge.config import (
+    Config,
+    device_id,
+    example_toml,
+    load_config,
+    migrate_file,
+    redact_source,
+    state_directory,
+    warn_of_readers,
+)
+from vire_edge.config.migration import Migration, up_to_date
+from vire_edge.config.toml import dump_toml
 from vire_edge.domain import AbsenceRule, CameraRule, DeviceRule, Emotion, SpikeRule, SustainedRule
-from vire_edge.errors import ConfigError
+from vire_edge.errors import ConfigError, StorageError
 
 
 @pytest.fixture
@@ -193,7 +209,7 @@ def test_a_password_of_the_wrong_type_is_not_repeated(config_file: Path) -> None
 
 def test_a_password_file_whose_name_cannot_be_one_is_named(config_file: Path) -> None:
     config_file.write_text('[mqtt]\nusername = "u"\npassword_file = "a\\u0000b"\n')
-    with pytest.raises(ConfigError, match=r"mqtt\.password_file: .* is no text file in UTF-8"):
+    with pytest.raises(ConfigError, match="mqtt: 'password_file' must be text without NUL"):
         load_config(config_file, environ={})
 
 
@@ -226,3 +242,172 @@ def test_the_state_directory_is_systemd_s_or_the_user_s() -> None:
     assert state_directory(Config(), environ={"STATE_DIRECTORY": "/var/lib/vire-edge"}) == Path("/var/lib/vire-edge")
     assert state_directory(Config(), environ={"XDG_STATE_HOME": "/x"}) == Path("/x/vire-edge")
     assert state_directory(Config(state_dir=Path("/y")), environ={}) == Path("/y")
+
+
+# --- what may be in the file's place ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"#" * (1 << 20) + b"\n", "has more than 1 MiB; is it the right file?"),
+        (b"a = 1\nb = '" + b"x" * 5000 + b"'", "line 2 has 5,006 characters, more than 4,096; write it on several"),
+        (b"a" + b".a" * 2046 + b"=1", "is not a setting"),
+        (b"device_id = " + b"[" * 3000, "is nested too deeply"),
+        (b"[mqtt]\nport = " + b"9" * 4000, "mqtt.port must be at most 65535, got a number of many digits"),
+        (b"[health]\ninterval_seconds = 0x" + b"f" * 4000, "interval_seconds.*, got a number of many digits"),
+        (b"[mqtt]\nport = 1\nport = 2\n", r"is not valid TOML: .*line 3"),
+        (b"[mqtt]\n[mqtt]\n", r"is not valid TOML: .*line 2"),
+        (b'device_id = "a\0b"', r"is not valid TOML: .*line 1"),
+        (b"[mqtt]\nhost = '\xff'", r"is not UTF-8 text \(line 2\); save it as UTF-8"),
+        (b"\n".join(b"k%d = 1" % number for number in range(50_000)), "; and 49990 more"),
+        (b'"a\\nb" = 1', r"'a\\nb' is not a setting"),
+        (b'[model]\npath = "a\\u0000b"', "model: 'path' must be text without NUL characters"),
+        (b"[[alerts]]\nkind = 'camera'\n" * 300, "alerts: list should have at most 256 items"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_a_configuration_is_one_clear_line(config_file: Path, content: bytes, message: str) -> None:
+    config_file.write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(config_file, environ={})
+    assert str(config_file) in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 3000
+
+
+def test_a_device_that_never_ends_is_no_configuration_and_no_password(config_file: Path) -> None:
+    with pytest.raises(ConfigError, match="/dev/zero has more than 1 MiB"):
+        load_config(Path("/dev/zero"), environ={})
+    config_file.write_text('[mqtt]\nusername = "u"\npassword_file = "/dev/zero"\n')
+    with pytest.raises(ConfigError, match="the first line of /dev/zero is longer than 4,096 bytes"):
+        load_config(config_file, environ={})
+
+
+def test_words_in_the_place_of_a_table_that_may_hold_a_password_are_not_repeated(config_file: Path) -> None:
+    for text in ('mqtt = "u:hunter2"', 'broker = ["hunter2"]', '[mqtt]\nusername = "u"\npassword = "hunter2\\u0000"'):
+        config_file.write_text(text)
+        with pytest.raises(ConfigError) as caught:
+            load_config(config_file, environ={})
+        assert "hunter2" not in str(caught.value)
+
+
+# --- versions -----------------------------------------------------------------------------------
+
+
+def test_a_file_from_a_windows_editor_is_read(config_file: Path) -> None:
+    config_file.write_bytes(b'\xef\xbb\xbfdevice_id = "hall"\r\n')
+    assert load_config(config_file, environ={}).device_id == "hall"
+
+
+def test_a_file_without_a_version_is_of_the_first(config_file: Path) -> None:
+    config_file.write_text('device_id = "hall"\n')
+    assert load_config(config_file, environ={}).version == 1
+    config_file.write_text('version = 1\ndevice_id = "hall"\n')
+    assert load_config(config_file, environ={}).device_id == "hall"
+
+
+@pytest.mark.parametrize("text", ["version = 2", "version = 2\n[of.another]\nform = true", "version = 99999999999999"])
+def test_a_newer_configuration_is_refused_before_its_keys_are_looked_at(config_file: Path, text: str) -> None:
+    config_file.write_text(text)
+    with pytest.raises(ConfigError, match=r"is of version .*, and this vire-edge knows 1; upgrade vire-edge, or"):
+        load_config(config_file, environ={})
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "true", '"1"', "1.0", "[1]"])
+def test_a_version_that_is_none_is_refused(config_file: Path, text: str) -> None:
+    config_file.write_text(f"version = {text}\n")
+    with pytest.raises(ConfigError, match="version must be a whole number from 1 to 1"):
+        load_config(config_file, environ={})
+
+
+def _host_in_a_table(values: dict[str, Any]) -> dict[str, Any]:
+    rest = {key: value for key, value in values.items() if key != "host"}
+    return rest | {"mqtt": {"host": values["host"]}}
+
+
+def _named_camera(values: dict[str, Any]) -> dict[str, Any]:
+    return values | {"cameras": [{"name": name, "source": "synthetic"} for name in values["cameras"]]}
+
+
+LATER: tuple[Migration, ...] = (_host_in_a_table, _named_camera)
+"""Two migrations, as if this were version 3."""
+
+
+def test_an_older_configuration_is_written_in_the_present_form_and_kept_beside_it(config_file: Path) -> None:
+    older = '# mine\nhost = "broker"\ncameras = ["hall", "Wohn\\u0007 \\"Zimmer\\""]\n'
+    config_file.write_text(older)
+    config_file.chmod(0o640)
+    backup = migrate_file(config_file, migrations=LATER)
+    assert backup == config_file.with_name("config.toml.v1.bak")
+    assert backup.read_text() == older
+    assert config_file.read_text().startswith("version = 3\n")
+    assert tomllib.loads(config_file.read_text()) == {
+        "version": 3,
+        "mqtt": {"host": "broker"},
+        "cameras": [
+            {"name": "hall", "source": "synthetic"},
+            {"name": 'Wohn\u0007 "Zimmer"', "source": "synthetic"},
+        ],
+    }
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (config_file, backup)] == [0o640, 0o640]
+    assert migrate_file(config_file, migrations=LATER) is None
+
+
+def test_a_migration_begins_where_the_file_is(config_file: Path) -> None:
+    values = {"version": 2, "cameras": ["hall"]}
+    assert up_to_date(values, config_file, migrations=LATER) == {
+        "version": 3,
+        "cameras": [{"name": "hall", "source": "synthetic"}],
+    }
+    with pytest.raises(ConfigError, match=r"is of version 4, and this vire-edge knows 3; .*config\.toml\.v3\.bak"):
+        up_to_date({"version": 4}, config_file, migrations=LATER)
+
+
+def test_a_backup_is_never_overwritten(config_file: Path) -> None:
+    config_file.write_text('host = "broker"\ncameras = []\n')
+    config_file.with_name("config.toml.v1.bak").write_text("precious")
+    with pytest.raises(StorageError, match=r"config\.toml\.v1\.bak is there already"):
+        migrate_file(config_file, migrations=LATER)
+    assert config_file.with_name("config.toml.v1.bak").read_text() == "precious"
+    assert config_file.read_text().startswith("host")
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.dictionaries(
+        st.text(min_size=1),
+        st.recursive(
+            st.one_of(st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.text()),
+            lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(min_size=1), inner)),
+            max_leaves=10,
+        ),
+    )
+)
+def test_tables_survive_being_written(values: dict[str, Any]) -> None:
+    assert tomllib.loads(dump_toml(values)) == values
+
+
+# --- who may read ---------------------------------------------------------------------------------
+
+
+def test_a_secret_that_every_user_can_read_is_warned_of(tmp_path: Path, config_file: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2\n")
+    config_file.write_text(
+        f'[[cameras]]\nsource = "rtsp://u:hunter2@cam/"\n[mqtt]\nusername = "u"\npassword_file = "{secret}"\n'
+    )
+    for mode, expected in ((0o644, [config_file, secret]), (0o640, [])):
+        secret.chmod(mode)
+        config_file.chmod(mode)
+        with capture_logs() as logs:
+            warn_of_readers(load_config(config_file, environ={}), config_file)
+        assert [entry["remedy"] for entry in logs] == [f"chmod o= {path}" for path in expected]
+        assert "hunter2" not in str(logs)
+
+
+def test_a_file_without_a_secret_may_be_read_by_everyone(config_file: Path) -> None:
+    config_file.write_text('[[cameras]]\nsource = "http://[broken"\n[mqtt]\nhost = "broker"\n')
+    config_file.chmod(0o644)
+    with capture_logs() as logs:
+        warn_of_readers(load_config(config_file, environ={}), config_file)
+    assert logs == []

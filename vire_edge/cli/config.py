@@ -17,17 +17,25 @@ def check_config(
     example: Annotated[
         bool, typer.Option("--example", help="Print a commented example file with all defaults instead.")
     ] = False,
+    migrate: Annotated[
+        bool,
+        typer.Option("--migrate", help="Also write a file of an older version in the present form; a backup is kept."),
+    ] = False,
 ) -> None:
     """Check a configuration file together with the environment; exit status 78 if anything is wrong.
 
     Example: vire-edge check-config --example > config.toml
     """
-    from vire_edge.config import Config, device_id, example_toml, load_config, redact_source
+    from vire_edge.config import DEFAULT_PATH, Config, device_id, example_toml, load_config, migrate_file, redact_source
 
     if example:
         print(example_toml(), end="")
         return
-    settings = load_config(path or config)
+    path = path or config
+    settings = load_config(path)
+    if migrate:
+        backup = migrate_file(path or DEFAULT_PATH)
+        print("It was of the present version." if backup is None else f"Its older form is kept as {backup}.")
     broker = (
         f"{settings.mqtt.host}:{settings.mqtt.effective_port}"
         if settings.mqtt.host

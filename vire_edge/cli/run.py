@@ -28,7 +28,7 @@ def run(
     follow it with "vire-edge watch" in a second terminal.
     """
     from vire_edge.cli.logs import configure_logs
-    from vire_edge.config import load_config
+    from vire_edge.config import chosen_path, load_config, warn_of_readers
     from vire_edge.daemon import run_service
 
     environment = dict(os.environ)
@@ -36,4 +36,5 @@ def run(
         environment["VIRE_EDGE_CAMERAS"] = json.dumps([{"source": source}])
     settings = load_config(config, environ=environment)
     configure_logs(settings.log)
+    warn_of_readers(settings, chosen_path(config))
     run_service(settings)

@@ -106,8 +106,7 @@ def _broker(
     config: Path | None,
 ) -> tuple[MqttConfig, MqttVersion]:
     """The broker's settings: the configuration, the environment over it, the options over both."""
-    from vire_edge.config import load_config
-    from vire_edge.config.loading import ENV_PREFIX
+    from vire_edge.config import ENV_PREFIX, load_config
     from vire_edge.mqtt import MqttVersion
     from vire_edge.mqtt.embedded import EmbeddedBroker
 

@@ -27,7 +27,9 @@ def example_toml() -> str:
         if key in {"cameras", "alerts"}:
             continue
         section = _section(field)
-        if section is None:
+        if key == "version":  # not left out, so that a later version knows what it reads
+            lines += [*_comment(field.description or ""), f"version = {field.default}", ""]
+        elif section is None:
             lines += [*_setting(key, field, field.get_default(call_default_factory=True)), ""]
         else:
             tables += _table(f"[{key}]", section)

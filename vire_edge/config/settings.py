@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from vire_edge.config.base import Name, PositiveSeconds, Seconds, Section, Share
+from vire_edge.config.migration import CONFIG_VERSION
 from vire_edge.config.rules import Alert, DeviceAlert, default_alerts
 
 
@@ -32,7 +33,8 @@ def redact_source(source: int | str) -> str:
         return scheme
     # Everything before the last "@": a password may hold an unescaped "/" or "@" of its own.
     address = rest.rpartition("@")[2]
-    return f"{scheme}://{re.split('[?#]', address, maxsplit=1)[0]}"
+    # And some cameras take the login in the path: /user=admin_password=secret_channel=1.sdp
+    return f"{scheme}://{re.split('[?#]|/[^/?#]*=', address, maxsplit=1)[0]}"
 
 
 class CameraConfig(Section):
@@ -221,6 +223,8 @@ class LogConfig(Section):
 class Config(Section):
     """Everything the daemon can be told."""
 
+    version: Annotated[int, Field(ge=1, le=CONFIG_VERSION)] = CONFIG_VERSION
+    """The form of this file; left out, 1. A newer vire-edge reads an older form, an older one refuses a newer."""
     device_id: Name | None = None
     """Stands in each topic; left out, made from the machine id so that two devices never collide."""
     state_dir: Path | None = None
@@ -233,7 +237,7 @@ class Config(Section):
     quality: QualityConfig = QualityConfig()
     tracking: TrackingConfig = TrackingConfig()
     smoothing: SmoothingConfig = SmoothingConfig()
-    alerts: list[Alert] = Field(default_factory=default_alerts)
+    alerts: list[Alert] = Field(default_factory=default_alerts, max_length=256)
     """The alert rules. A file that has any replaces the default ones."""
     mqtt: MqttConfig = MqttConfig()
     broker: BrokerConfig = BrokerConfig()

@@ -6,14 +6,10 @@ import os
 import shutil
 import stat
 import tempfile
-import tomllib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 from vire_edge.cli.doctor.check import Check, failed_with, failure, ok, warning
-from vire_edge.config import DEFAULT_PATH, Config, load_config, state_directory
+from vire_edge.config import Config, chosen_path, load_config, readable_by_everyone, secret_files, state_directory
 from vire_edge.errors import ConfigError
 
 SERVICE_HOME = Path("/var/lib/vire-edge")
@@ -31,8 +27,7 @@ def check_configuration(path: Path | None) -> tuple[Config | None, list[Check]]:
     Returns:
         The configuration, None if it is wrong, and what was found.
     """
-    if path is None and DEFAULT_PATH.exists():
-        path = DEFAULT_PATH
+    path = chosen_path(path)
     try:
         config = load_config(path)
     except ConfigError as error:
@@ -49,7 +44,7 @@ def check_configuration(path: Path | None) -> tuple[Config | None, list[Check]]:
 
 def check_secrets(config: Config, path: Path | None) -> list[Check]:
     """Whether anybody but the daemon can read a password or key: one result for each file that holds one."""
-    return [_check_secret(name, file) for name, file in _secret_files(config, path)]
+    return [_check_secret(name, file) for name, file in secret_files(config, path)]
 
 
 def check_state_directory(config: Config) -> Check:
@@ -93,26 +88,6 @@ def _is_forbidden(path: Path) -> bool:
     return False
 
 
-def _secret_files(config: Config, path: Path | None) -> Iterator[tuple[str, Path]]:
-    if path is not None and _holds_secret(tomllib.loads(path.read_text(encoding="utf-8"))):
-        yield "configuration's password", path
-    for name, file in (
-        ("mqtt.password_file", config.mqtt.password_file),
-        ("broker.password_file", config.broker.password_file),
-        ("mqtt.tls.key_file", config.mqtt.tls.key_file if config.mqtt.tls else None),
-    ):
-        if file is not None:
-            yield name, file
-
-
-def _holds_secret(values: dict[str, Any]) -> bool:
-    """Whether the file itself holds a password: a broker's, or one inside a camera's URL."""
-    if any("password" in values.get(section, {}) for section in ("mqtt", "broker")):
-        return True
-    sources = (str(camera.get("source", "")) for camera in values.get("cameras", []))
-    return any("://" in source and urlsplit(source).password for source in sources)
-
-
 def _check_secret(name: str, file: Path) -> Check:
     try:
         mode = stat.S_IMODE(file.stat().st_mode)
@@ -121,6 +96,6 @@ def _check_secret(name: str, file: Path) -> Check:
         return failure(
             name, f"{file} cannot be read ({(error.strerror or str(error)).lower()})", "let the daemon's user read it"
         )
-    if mode & 0o007:
+    if readable_by_everyone(file):
         return warning(name, f"{file} can be read by every user (mode {mode:04o})", f"sudo chmod o= {file}")
     return ok(name, f"{file} is private (mode {mode:04o})")
