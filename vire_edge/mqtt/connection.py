@@ -22,7 +22,6 @@ import structlog
 from vire_edge.alert_queue import AlertQueue
 from vire_edge.config import MqttConfig
 from vire_edge.domain import Instant, Message
-from vire_edge.mqtt import failures
 from vire_edge.mqtt.bell import Bell
 from vire_edge.mqtt.dialing import Dialer, RetryPolicy
 from vire_edge.mqtt.events import Connected, ConnectionStats, ConnectionStatus, Disconnected, MqttEvent, MqttVersion
@@ -31,6 +30,7 @@ from vire_edge.mqtt.hearing import PROBE_SECONDS
 from vire_edge.mqtt.inbox import Inbox
 from vire_edge.mqtt.link import Accepted, Link
 from vire_edge.mqtt.outbound import AlertStore, Outbound
+from vire_edge.mqtt.standing import Standing
 
 _TICK_SECONDS = 1.0
 """The longest sleep of the thread: keep-alives are checked in between."""
@@ -68,8 +68,6 @@ class MqttConnection:
             alerts: keeps the alerts; without it they are kept in memory.
             probe_seconds: while alerts wait and nobody is subscribed, how often to try whether somebody has come.
         """
-        self._config = config
-        self._client_id = client_id
         self._command_filter = command_filter
         self._policy = policy or RetryPolicy()
         self._dialer = Dialer(config, client_id=client_id, will=will, policy=self._policy, first_version=first_version)
@@ -82,12 +80,7 @@ class MqttConnection:
         self._grace_seconds = 0.0
         self._final: Message | None = None
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
-        self._status = ConnectionStatus.CONNECTING
-        self._version: MqttVersion | None = None
-        self._last_error = ""
-        self._connections = 0
-        self._announced: Failure | None = None
-        self._short_connections = 0
+        self._standing = Standing(config, client_id, short_connections=self._policy.short_connections)
         self._last_progress = time.monotonic()
 
     @property
@@ -138,9 +131,9 @@ class MqttConnection:
     def stats(self) -> ConnectionStats:
         """The figures for `health`."""
         return ConnectionStats(
-            status=self._status,
-            version=self._version,
-            last_error=self._last_error or self._outbound.refusal,
+            status=self._standing.status,
+            version=self._standing.version,
+            last_error=self._standing.last_error or self._outbound.refusal,
             queued=self._outbound.queued,
             in_flight=self._outbound.in_flight,
             delivered=self._outbound.delivered,
@@ -148,7 +141,7 @@ class MqttConnection:
             unheard=self._outbound.unheard,
             expired=self._alerts.expired,
             evicted=self._alerts.evicted,
-            reconnects=max(0, self._connections - 1),
+            reconnects=max(0, self._standing.connections - 1),
             ignored_commands=self._inbox.ignored,
         )
 
@@ -179,9 +172,9 @@ class MqttConnection:
             log.warning("mqtt_thread_left_behind", waited_seconds=timeout_seconds, queued=self._outbound.queued)
             return False
         self._bell.close()  # again, unless it never ran
-        self._status = ConnectionStatus.STOPPED
+        self._standing.status = ConnectionStatus.STOPPED
         if self._outbound.queued:
-            reason = "nobody is subscribed to them" if self._outbound.unheard else self._last_error
+            reason = "nobody is subscribed to them" if self._outbound.unheard else self._standing.last_error
             log.warning("alerts_undelivered", count=self._outbound.queued, reason=reason)
         return True
 
@@ -199,13 +192,15 @@ class MqttConnection:
             self._keep_connected()
 
     def _keep_connected(self) -> None:
-        while True:
+        while not self._cut_short:
             last_try = self._stopping.is_set()
             failure = self._converse()
             if failure is None:
                 return
-            self._note(failure)
-            if last_try or self._cut_short:
+            if self._standing.status is ConnectionStatus.CONNECTED:
+                self._inbox.put(Disconnected(failure.reason))
+            self._standing.failed(failure)
+            if last_try:
                 return
             self._rest(self._dialer.wait_seconds(failure))
 
@@ -242,36 +237,21 @@ class MqttConnection:
                 self._exchange(link, _TICK_SECONDS)
                 if not held and time.monotonic() - began >= self._policy.stable_seconds:
                     held = True
-                    self._settle(accepted)
+                    self._standing.held(accepted)
+                    self._dialer.held()
             self._say_goodbye(link)
         except LinkError as error:
             self._collect(link)
             self._outbound.disconnected()
-            self._short_connections = 0 if held else self._short_connections + 1
-            if (
-                error.failure.status is ConnectionStatus.LOST
-                and self._short_connections >= self._policy.short_connections
-            ):
-                return failures.from_instability(self._config, self._client_id)
-            return error.failure
+            return self._standing.broke(error.failure, held=held)
         return None
 
     def _greet(self, link: Link, accepted: Accepted) -> None:
-        self._connections += 1
-        self._status, self._version, self._last_error = ConnectionStatus.CONNECTED, accepted.version, ""
-        if not self._short_connections:
-            log.info("broker_connected", broker=failures.address(self._config), mqtt=accepted.version.value)
+        self._standing.accepted(accepted)
         link.subscribe(self._command_filter, retain_as_published=True)
         self._outbound.connected(accepted)
         self._inbox.connected()
         self._inbox.put(Connected(accepted.version, accepted.session_present))
-
-    def _settle(self, accepted: Accepted) -> None:
-        if self._short_connections:
-            log.info("broker_connected", broker=failures.address(self._config), mqtt=accepted.version.value)
-        self._short_connections = 0
-        self._announced = None
-        self._dialer.held()
 
     def _exchange(self, link: Link, timeout_seconds: float) -> None:
         self._last_progress = time.monotonic()
@@ -288,11 +268,10 @@ class MqttConnection:
         while link.subscribed:
             code, name = link.subscribed.popleft()
             if code >= 128:
-                self._last_error = (
+                self._standing.refused(
                     f'the broker refuses the subscription to "{self._command_filter}" ({name}), so no command arrives; '
                     "allow this user to read there"
                 )
-                log.warning("subscription_refused", reason=self._last_error)
 
     def _say_goodbye(self, link: Link) -> None:
         if self._final is None:
@@ -310,12 +289,3 @@ class MqttConnection:
                 link.pump(min(_TICK_SECONDS, left), self._bell)
         self._collect(link)
         link.close(timeout_seconds=max(0.1, self._deadline - time.monotonic()))
-
-    def _note(self, failure: Failure) -> None:
-        """Remember why there is no connection; say it once for as long as it stays the same."""
-        if self._status is ConnectionStatus.CONNECTED:
-            self._inbox.put(Disconnected(failure.reason))
-        self._status, self._version, self._last_error = failure.status, None, failure.reason
-        if failure != self._announced:
-            self._announced = failure
-            log.warning("broker_unavailable", status=failure.status.value, reason=failure.reason)

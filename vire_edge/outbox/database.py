@@ -154,6 +154,6 @@ def _row(queued: Queued) -> tuple[object, ...]:
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except OSError:
         return None
     return status.st_dev, status.st_ino

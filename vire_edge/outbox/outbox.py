@@ -49,7 +49,7 @@ class Recalled:
 
 
 class Outbox:
-    """Keeps alerts and a few texts. `acknowledge` and `after` may be called from any thread, and so may the rest."""
+    """Keeps alerts and a few texts. Every method may be called from any thread."""
 
     def __init__(self, path: Path | None, capacity: int, boot: str) -> None:
         """Make it empty; `open` reads what there is.
@@ -94,7 +94,11 @@ class Outbox:
             StorageError: the folder cannot be ours, another process uses it, or a newer version has written it.
         """
         outbox = cls(folder, capacity, read_boot() if boot is None else boot)
-        outbox._connect(now)
+        try:
+            outbox._connect(now)
+        except StorageError:
+            outbox.close()
+            raise
         return outbox
 
     def __len__(self) -> int:
