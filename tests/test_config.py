@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
+from typer.testing import CliRunner
 
+from vire_edge.cli import app
 from vire_edge.config import (
     Config,
     device_id,
@@ -351,6 +353,16 @@ def test_an_older_configuration_is_written_in_the_present_form_and_kept_beside_i
     }
     assert [stat.S_IMODE(path.stat().st_mode) for path in (config_file, backup)] == [0o640, 0o640]
     assert migrate_file(config_file, migrations=LATER) is None
+
+
+def test_the_command_leaves_a_file_of_the_present_version_alone(config_file: Path) -> None:
+    text = "# mine\n" + example_toml()
+    config_file.write_text(text)
+    result = CliRunner().invoke(app, ["check-config", str(config_file), "--migrate"])
+    assert result.exit_code == 0
+    assert "It was of the present version." in result.output
+    assert config_file.read_text() == text
+    assert [path.name for path in config_file.parent.iterdir()] == ["config.toml"]
 
 
 def test_a_migration_begins_where_the_file_is(config_file: Path) -> None:
