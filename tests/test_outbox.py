@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from vire_edge.domain import Instant, Message, Severity
 from vire_edge.outbox import Outbox, Recalled
-from vire_edge.outbox.outbox import CLOCK_JUMP_SECONDS
+from vire_edge.outbox.clock import JUMP_SECONDS
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 HOUR = 3600.0
@@ -222,11 +222,11 @@ def test_only_a_clock_that_was_set_is_written_down_anew(start: Restarts) -> None
     assert outbox._database is not None
     statements: list[str] = []
     outbox._database._connection.set_trace_callback(statements.append)
-    outbox.tend(at(10.0, NOON + timedelta(seconds=10 + CLOCK_JUMP_SECONDS - 1)))
+    outbox.tend(at(10.0, NOON + timedelta(seconds=10 + JUMP_SECONDS - 1)))
     assert statements == []
-    outbox.tend(at(11.0, NOON + timedelta(seconds=11 + CLOCK_JUMP_SECONDS + 1)))
+    outbox.tend(at(11.0, NOON + timedelta(seconds=11 + JUMP_SECONDS + 1)))
     assert statements.count("COMMIT") == 1
-    outbox.tend(at(12.0, NOON + timedelta(seconds=12 + CLOCK_JUMP_SECONDS + 1)))
+    outbox.tend(at(12.0, NOON + timedelta(seconds=12 + JUMP_SECONDS + 1)))
     assert statements.count("COMMIT") == 1
 
 

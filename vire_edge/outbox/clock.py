@@ -10,6 +10,8 @@ from vire_edge.domain import Instant
 
 NEVER_SET_BEFORE = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 """A wall clock that shows less has not been set: this software is younger."""
+JUMP_SECONDS = 5.0
+"""A wall clock that was set by more than this is written down: after a reboot it tells how long we were away."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -49,3 +51,7 @@ class Clock:
         if min(self.utc, now.utc) >= NEVER_SET_BEFORE:
             off_seconds = max(0.0, now.utc - self.utc)
         return now.monotonic - off_seconds - self.monotonic
+
+    def was_set_before(self, now: Instant) -> bool:
+        """Whether somebody set the wall clock between this moment and `now` of the same boot."""
+        return abs((now.utc.timestamp() - self.utc) - (now.monotonic - self.monotonic)) > JUMP_SECONDS

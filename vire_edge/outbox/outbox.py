@@ -33,8 +33,6 @@ FIRST_RETRY_SECONDS = 1.0
 """Doubles with each attempt at a disk that fails …"""
 RETRY_LIMIT_SECONDS = 60.0
 """… up to this: somebody who has made room wants to see that it helped."""
-CLOCK_JUMP_SECONDS = 5.0
-"""A wall clock that was set by more than this is written down: after a reboot it tells how long we were away."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -51,15 +49,16 @@ class Recalled:
 class Outbox:
     """Keeps alerts and a few texts. Every method may be called from any thread."""
 
-    def __init__(self, path: Path | None, capacity: int, boot: str) -> None:
+    def __init__(self, folder: Path | None, capacity: int, boot: str) -> None:
         """Make it empty; `open` reads what there is.
 
         Args:
-            path: the state folder; None to keep everything in memory.
+            folder: for this device alone; None to keep everything in memory.
             capacity: how many alerts it keeps.
             boot: tells this boot of the device from others.
         """
-        self._folder = path
+        self._folder = folder
+        self._path = (folder or Path()) / state_folder.DATABASE
         self._boot = boot
         self._queue = AlertQueue(capacity)
         self._memory: dict[str, Remembered] = {}
@@ -176,7 +175,8 @@ class Outbox:
             waiting = _alerts(self._queue.waiting)
             gone = self._on_disk.difference(queued.number for queued in waiting)
             fresh = [queued for queued in waiting if queued.number not in self._on_disk]
-            if fresh or gone or self._unwritten or self._clock_was_set(now):
+            clock_was_set = self._written_at is not None and self._written_at.was_set_before(now)
+            if fresh or gone or self._unwritten or clock_was_set:
                 self._write(fresh, now, gone)
 
     def after(self, number: int, *, now: float) -> Queued | None:
@@ -214,10 +214,6 @@ class Outbox:
             self._folder = None
 
     # --- the disk; only while `_writing` is held ----------------------------------------------
-
-    @property
-    def _path(self) -> Path:
-        return (self._folder or Path()) / state_folder.DATABASE
 
     def _connect(self, now: Instant) -> None:
         """Open the database, take in what it holds, and see whether it can be written.
@@ -296,13 +292,6 @@ class Outbox:
 
     def _complaint(self, error: OSError | sqlite3.Error) -> str:
         return f"{self._path} cannot be written ({reason(error)}); {remedy(error)}"
-
-    def _clock_was_set(self, now: Instant) -> bool:
-        written = self._written_at
-        if written is None:
-            return False
-        drift = (now.utc.timestamp() - written.utc) - (now.monotonic - written.monotonic)
-        return abs(drift) > CLOCK_JUMP_SECONDS
 
 
 def _alerts(queued: Iterable[Queued]) -> list[Queued]:
