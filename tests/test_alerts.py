@@ -288,7 +288,7 @@ jumps = st.sampled_from([0.0, 3600.0, -3600.0, 86_400.0, -86_400.0]) | st.floats
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.lists(st.tuples(scenes_of, jumps), max_size=12))
+@given(st.lists(st.tuples(scenes_of, jumps), max_size=8))
 def test_a_clock_that_is_set_changes_no_alert(
     steps: list[tuple[tuple[EmotionScores, CameraStatus, list[DeviceTrouble], int], float]],
 ) -> None:
