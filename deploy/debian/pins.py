@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script beside the package it is for
 """The Python packages inside the Debian package: what to ask pip for, and what it found as pins with digests."""
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def pinned(reports: list[Path]) -> str:
     names = [pin.partition("==")[0] for pin in digests]
     if len(set(names)) < len(names):
         sys.exit(f"error: the architectures get different versions: {' '.join(sorted(digests))}")
-    lines = [" \\\n    ".join([pin, *(f"--hash=sha256:{digest}" for digest in sorted(digests[pin]))]) for pin in digests]
+    lines = [
+        " \\\n    ".join([pin, *(f"--hash=sha256:{digest}" for digest in sorted(digests[pin]))]) for pin in digests
+    ]
     return "# Made by: deploy/build-deb.sh --pin\n" + "".join(f"{line}\n" for line in sorted(lines))
 
 
