@@ -62,7 +62,7 @@ def _check_tensor(tensor: Record) -> str:
     held += sum(len(data) / 4 for data in tensor.get("float_data", []))
     held += sum(count_varints(data) for key in ("int32_data", "int64_data") for data in tensor.get(key, []))
     if math.prod(dims) != held:
-        raise RefusedError(f"tensor {name[:60]!r} claims {_count(math.prod(dims))} numbers and holds {held:,g}")
+        raise RefusedError(f"tensor {name[:60]!r} claims {_count(math.prod(dims))} numbers and holds {held:,.0f}")
     return name
 
 
@@ -74,7 +74,9 @@ def _check_node(node: Record) -> None:
     for attribute in node.get("attribute", []):
         for number in (*attribute.get("i", []), *attribute.get("ints", [])):
             if abs(number) > _MAX_ATTRIBUTE:
-                raise RefusedError(f"{_first(attribute, 'name')[:60]!r} of a {operator} is {number}")
+                raise RefusedError(
+                    f"{_first(attribute, 'name')[:60]!r} of {operator} is {number}, beyond {_MAX_ATTRIBUTE:,}"
+                )
 
 
 def _check_flow(nodes: list[Record], constants: list[str], inputs: list[str]) -> None:
@@ -88,9 +90,9 @@ def _check_flow(nodes: list[Record], constants: list[str], inputs: list[str]) ->
         operator = _first(node, "op_type")
         used: list[str] = node.get("input", [])
         if missing := [name for name in used if name not in from_picture]:
-            raise RefusedError(f"a {operator} uses {missing[0][:60]!r}, which nothing before it makes")
+            raise RefusedError(f"{operator} uses {missing[0][:60]!r}, which nothing before it makes")
         if operator in _SIZED_BY_INPUT and any(from_picture[name] for name in used[1:]):
-            raise RefusedError(f"the size of what a {operator} makes depends on the picture")
+            raise RefusedError(f"the size of what {operator} makes depends on the picture")
         depends = operator != "Shape" and any(from_picture[name] for name in used)
         for name in filter(None, node.get("output", [])):
             if name in from_picture:
