@@ -274,7 +274,7 @@ def test_it_stops_quickly_whatever_its_clients_do(start_broker: StartBroker, pau
         connection.stop(None, timeout_seconds=1.0)
 
 
-def test_clients_come_back_after_it_restarts(start_broker: StartBroker) -> None:
+def test_clients_come_back_after_it_is_started_again(start_broker: StartBroker) -> None:
     broker = start_broker()
     config = config_of(broker)
     connection = connection_to(config)
@@ -282,7 +282,7 @@ def test_clients_come_back_after_it_restarts(start_broker: StartBroker) -> None:
     assert broker.stop(timeout_seconds=10.0)
     connection.publish(alert(b"1"))
     wait_until(lambda: connection.stats().status is not ConnectionStatus.CONNECTED, what="the end of the connection")
-    start_broker(port=config.port)
+    broker.start()
     until_connected(connection)
     wait_until(lambda: connection.stats().delivered == 1, what="the alert")
     connection.stop(STOPPED, timeout_seconds=5.0)

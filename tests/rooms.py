@@ -1,0 +1,86 @@
+"""A room before one camera whose classifier breaks and mends on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, time, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vire_edge.alerts import AlertEngine
+from vire_edge.config import CameraConfig, Config
+from vire_edge.daemon.analysis import Analysis
+from vire_edge.domain import (
+    AbsenceRule,
+    ActiveHours,
+    BoundingBox,
+    CameraState,
+    CameraStatus,
+    Detection,
+    EmotionScores,
+    Frame,
+    Instant,
+    Severity,
+)
+from vire_edge.errors import ModelError
+from vire_edge.pipeline import Pipeline
+
+NOON = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+ONLINE = CameraState("hall", CameraStatus.ONLINE, NOON, "")
+NOBODY = AbsenceRule(
+    name="nobody",
+    severity=Severity.WARNING,
+    threshold=1.0,
+    clear_threshold=0.5,
+    hold_seconds=0.0,
+    cooldown_seconds=0.0,
+    absent_seconds=30.0,
+    active_hours=ActiveHours(time(0), time(23, 59)),
+)
+PICTURE = np.kron(np.indices((24, 24)).sum(axis=0) % 2 * 255, np.ones((10, 10), np.uint8)).astype(np.uint8)
+
+
+class OneFace:
+    """Finds one face in each picture."""
+
+    def detect(self, gray: NDArray[np.uint8]) -> Sequence[Detection]:
+        return [Detection(BoundingBox(40, 40, 120, 120))] if gray.any() else []
+
+
+class Moody:
+    """Reads every face as the same, unless it is broken: then it fails as a damaged model does."""
+
+    broken = False
+
+    def classify(self, faces: NDArray[np.uint8]) -> Sequence[EmotionScores]:
+        if self.broken:
+            raise ModelError("vire.onnx does not run")
+        return [EmotionScores((1 / 7,) * 7) for _ in faces]
+
+
+class Room:
+    """One camera before an analysis whose classifier breaks and mends on demand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.classifiers: list[Moody] = []
+        self.engine = AlertEngine([NOBODY], ["hall"], zone=UTC)
+        self.analysis = Analysis(self._build(), self._build)
+
+    def _build(self) -> Pipeline:
+        self.classifiers.append(Moody())
+        config = Config(cameras=[CameraConfig(name="hall")])
+        return Pipeline(config, detector=OneFace(), classifier=self.classifiers[-1], engine=self.engine)
+
+    @property
+    def instant(self) -> Instant:
+        return Instant(self.now, NOON + timedelta(seconds=self.now))
+
+    def look(self, frames: int = 1, image: NDArray[np.uint8] = PICTURE) -> list[bool]:
+        analysed = []
+        for _ in range(frames):
+            self.now += 0.1
+            frame = Frame("hall", image, self.instant.utc, self.now)
+            analysed.append(self.analysis.process(frame, now=self.now) is not None)
+        return analysed
