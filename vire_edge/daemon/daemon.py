@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from queue import Empty
 from types import TracebackType
 from typing import Self
@@ -37,7 +38,7 @@ REMEMBER_SECONDS = 60.0
 """How often the engine's memory is kept without an event: an absence of hours loses no more than this in a crash."""
 CAMERA_STOP_SECONDS = 1.0
 DELIVERY_STOP_SECONDS = 5.0
-"""What closing all cameras and delivering the rest may take: systemd allows ten seconds in all."""
+"""What closing all cameras and delivering the rest may take: systemd allows fifteen in all."""
 
 log = structlog.get_logger()
 
@@ -113,6 +114,7 @@ class Daemon:
             messages=messages,
             paused_until=lambda: self._commands.paused_until,
         )
+        self._told_pause: datetime | None = None
         self._next_tick = float("-inf")
         self._next_health = float("-inf")
         self._next_memory = self._started.monotonic + REMEMBER_SECONDS
@@ -227,6 +229,10 @@ class Daemon:
         news = self._teller.announce(events, at=now, now=now)
         if self._teller.tell_cameras(now) or news:
             self._hurry_health(now)
+        if self._commands.paused_until != self._told_pause:  # it began, ended, or the clock was set
+            self._told_pause = self._commands.paused_until
+            self._teller.tell_everything(now)
+            self._tell_health(now)
         if now.monotonic >= self._next_memory:
             self._remember_alerts(now)
         if now.monotonic >= self._next_health:
@@ -269,13 +275,10 @@ class Daemon:
                 self._obey(event, now)
 
     def _obey(self, command: CommandReceived, now: Instant) -> None:
-        paused_until = self._commands.paused_until
         response = self._commands.answer(command, now)
         if response is None:
             return
         self._publisher.publish(response, correlation_data=command.correlation_data)
-        if self._commands.paused_until != paused_until:
-            self._teller.tell_everything(now)  # every topic shows a pause
         self._remember_alerts(now)  # one may have been acknowledged
         self._teller.tell_active_alerts(now)
         self._hurry_health(now)
