@@ -202,7 +202,7 @@ def test_an_absence_that_was_ended_by_a_stop_starts_again_once_a_camera_watches_
 
 
 def test_after_a_stop_an_absence_is_held_anew_and_a_face_that_comes_first_was_no_silent_one() -> None:
-    empty, lived_in = (Home(absence(hold_seconds=30.0)) for _ in range(2))
+    empty, lived_in = Home(absence(hold_seconds=30.0)), Home(absence())
     for home in (empty, lived_in):
         home.cameras(3700, hall=CameraStatus.ONLINE)
         home.record(home.engine.stop(now=home.instant))
