@@ -345,6 +345,45 @@ def test_after_a_restart_within_a_pause_the_camera_is_not_even_opened(source: Co
     assert source.opened == 1
 
 
+def test_a_pause_shows_on_every_topic_outlives_a_kill_and_ends_by_itself(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    source = {"name": "room", "source": "synthetic", "loop": True}
+    daemon_settings = {
+        "mqtt__host": "127.0.0.1",
+        "mqtt__port": str(mosquitto.port),
+        "health__interval_seconds": "1",
+        "cameras": [source],
+    }
+    topics = ("availability", "state/room", "camera/room", "alerts/active", "health")
+    with Listener(mosquitto.config()) as listener:
+        with Daemon(tmp_path, daemon_settings) as daemon:
+            listener.wait_for("state/room", lambda state: state["people"])
+            listener.ask("pause", minutes=10, transaction="once")
+            until = listener.wait_for("response/pause")["result"]["until"]
+            listener.wait_for("health", lambda health: health["paused_until"] == until)
+            told = {topic: payload for topic, payload, _ in listener.received}
+            assert {topic: told[topic]["paused_until"] for topic in topics} == dict.fromkeys(topics, until)
+            assert (told["state/room"]["people"], told["camera/room"]["status"]) == ([], "disabled")
+            daemon.send(signal.SIGKILL)
+            daemon.wait()
+        listener.wait_for("availability", lambda payload: payload["status"] == "offline")
+        listener.received.clear()
+        with Daemon(tmp_path, daemon_settings) as daemon:
+            listener.wait_for("availability", lambda payload: payload["status"] == "online")
+            again = listener.wait_for("health", lambda health: health["uptime_seconds"] > 2)
+            told = {topic: payload for topic, payload, _ in listener.received}
+            before, after = datetime.fromisoformat(until), datetime.fromisoformat(again["paused_until"])
+            assert abs((after - before).total_seconds()) < 2
+            assert {told[topic]["paused_until"] for topic in topics} == {again["paused_until"]}
+            assert not any(payload["people"] for topic, payload, _ in listener.received if topic == "state/room")
+            assert '"status": "online"' not in daemon.log[daemon.log.rindex('"paused"') :]
+            listener.ask("resume", transaction="once")
+            assert "carried out already" in listener.wait_for("response/resume")["error"]
+            listener.ask("pause", minutes=0.02)
+            for topic in ("availability", "alerts/active"):
+                listener.wait_for(topic, lambda payload: payload["paused_until"] is None)
+            assert listener.wait_for("state/room", lambda state: state["people"])["paused_until"] is None
+
+
 # --- fuzzed -----------------------------------------------------------------------------------
 
 json_values = st.recursive(

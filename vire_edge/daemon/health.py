@@ -84,6 +84,7 @@ class HealthReporter:
                 expired=self._outbox.expired,
                 evicted=self._outbox.evicted,
                 reconnects=stats.reconnects,
+                ignored_commands=stats.ignored_commands,
                 storage=self._outbox.trouble,
             ),
             restarts=self._supervisor.restarts,

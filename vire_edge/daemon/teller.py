@@ -101,31 +101,36 @@ class Teller:
     def tell_scenes(self, now: Instant) -> None:
         """Who is in view, where that has changed."""
         for camera in self._cameras:
-            if camera.state.status not in {CameraStatus.ONLINE, CameraStatus.DARK}:
-                self._scenes[camera.name].clear()
-            if self._scenes[camera.name].is_news(now=now.monotonic):
-                self._tell_scene(camera.name, now)
+            if self._scene(camera).is_news(now=now.monotonic):
+                self._tell_scene(camera, now)
 
     def tell_everything(self, now: Instant) -> None:
         """The birth message and every state as it is now: the broker may have lost or kept what was true before."""
         self._publisher.publish(self._messages.availability("online", at=now.utc, paused_until=self._paused_until()))
         for camera in self._cameras:
             self._tell_camera(camera.state, now)
-            self._tell_scene(camera.name, now)
+            self._tell_scene(camera, now)
         self.tell_active_alerts(now)
 
     def tell_end(self, now: Instant) -> None:
         """Retained: what was seen last is not what is seen now."""
         for camera in self._cameras:
             self._scenes[camera.name].clear()
-            self._tell_scene(camera.name, now)
+            self._tell_scene(camera, now)
             self._tell_camera(CameraState(camera.name, CameraStatus.DISABLED, now.utc, "the daemon has stopped"), now)
 
-    def _tell_scene(self, camera: str, now: Instant) -> None:
-        people, not_observed = self._scenes[camera].tell(now=now.monotonic)
+    def _scene(self, camera: Camera) -> Scene:
+        """What a camera shows: nobody while it is closed or away."""
+        scene = self._scenes[camera.name]
+        if camera.state.status not in {CameraStatus.ONLINE, CameraStatus.DARK}:
+            scene.clear()
+        return scene
+
+    def _tell_scene(self, camera: Camera, now: Instant) -> None:
+        people, not_observed = self._scene(camera).tell(now=now.monotonic)
         self._publisher.publish(
             self._messages.state(
-                camera, people, not_observed=not_observed, at=now.utc, paused_until=self._paused_until()
+                camera.name, people, not_observed=not_observed, at=now.utc, paused_until=self._paused_until()
             )
         )
 

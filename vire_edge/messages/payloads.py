@@ -173,6 +173,8 @@ class DeliveryHealth(_Wire):
     evicted: int
     """Alerts that had to go because too many waited: the mildest and oldest."""
     reconnects: int
+    ignored_commands: int
+    """Commands that came too fast to be answered, or whose name nobody could answer."""
     storage: str
     """Why alerts are kept in memory only, and the remedy; empty while they are on disk."""
 
