@@ -165,6 +165,7 @@ class Daemon:
         self._stop_cameras()
         now = self._clock()
         self._teller.announce(self._analysis.stop(now=now), at=now, now=now)
+        self._remember_alerts(now)
         self._teller.tell_end(now)
         goodbye = self._messages.availability("stopped", at=now.utc)
         self._publisher.stop(goodbye, timeout_seconds=DELIVERY_STOP_SECONDS)

@@ -55,6 +55,12 @@ def build_daemon(config: Config, wake: threading.Event, running: ExitStack) -> D
     def build_pipeline(classifier: OnnxEmotionClassifier) -> Pipeline:
         return Pipeline(config, detector=HaarFaceDetector(config.faces), classifier=classifier, engine=engine)
 
+    def build_anew() -> Pipeline:
+        pipeline, now = build_pipeline(_load_model(config)), read_clocks()
+        # The faces of a new pipeline are new to the rules, as after a restart.
+        engine.restore(engine.snapshot(now), elapsed_seconds=0.0, now=now)
+        return pipeline
+
     outbox = Outbox.open(state_directory(config), config.mqtt.max_queued_alerts, read_clocks())
     running.callback(outbox.close)
     messages = Messages(Topics(config.mqtt.topic_prefix, device_id(config)))
@@ -83,7 +89,7 @@ def build_daemon(config: Config, wake: threading.Event, running: ExitStack) -> D
     return Daemon(
         config,
         cameras=[Camera(camera, wake=wake) for camera in config.cameras],
-        analysis=Analysis(build_pipeline(classifier), lambda: build_pipeline(_load_model(config))),
+        analysis=Analysis(build_pipeline(classifier), build_anew),
         engine=engine,
         outbox=outbox,
         publisher=delivery,
