@@ -110,6 +110,16 @@ def test_the_acknowledgements_of_one_round_are_one_transaction(start: Restarts) 
     assert sum(statement.startswith("DELETE") for statement in statements) == 10
 
 
+def test_nobody_sees_an_alert_before_it_is_on_disk(start: Restarts) -> None:
+    outbox = start()
+    assert outbox._database is not None
+    seen: dict[str, int] = {}
+    outbox._database._connection.set_trace_callback(lambda statement: seen.setdefault(statement, len(waiting(outbox))))
+    outbox.append([alert("a")], now=at(0.0))
+    assert seen["COMMIT"] == 0
+    assert waiting(outbox) == ["a"]
+
+
 def test_numbers_rise_for_ever(start: Restarts) -> None:
     outbox = start()
     outbox.append([alert("a"), alert("b")], now=at(0.0))

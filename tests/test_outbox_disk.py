@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from brokers import wait_until
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from vire_edge.domain import Instant, Message, Severity
@@ -26,6 +31,8 @@ from vire_edge.outbox.opening import open_database
 from vire_edge.outbox.outbox import RETRY_LIMIT_SECONDS
 from vire_edge.outbox.schema import STEPS
 
+QUICK_DISK = Path("/dev/shm")
+"""Where there is one, its `fsync` costs nothing."""
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 PRELUDE = """
@@ -389,6 +396,61 @@ def test_a_damaged_file_is_set_aside_and_a_fresh_one_begun(
     again = start()
     assert waiting(again) == ["new"]
     assert again.set_aside is None
+
+
+@dataclass(frozen=True)
+class Harm:
+    """What a dying memory card does to a file."""
+
+    place: float
+    """Where in the file, 0..1."""
+    bytes_written: bytes
+    truncates: bool
+
+    def do(self, path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        place = int(self.place * len(content))
+        content[place : place + len(self.bytes_written)] = self.bytes_written
+        path.write_bytes(content[:place] if self.truncates else content)
+
+
+@given(
+    harms=st.lists(st.builds(Harm, st.floats(0, 1), st.binary(min_size=1, max_size=64), st.booleans()), min_size=1),
+    name=st.sampled_from(["state.sqlite3", "state.sqlite3-wal"]),
+    clean=st.booleans(),
+)
+@settings(max_examples=40, deadline=None)
+def test_no_damage_keeps_the_outbox_from_opening(
+    torn: dict[bool, Path], harms: list[Harm], name: str, clean: bool
+) -> None:
+    with tempfile.TemporaryDirectory(dir=torn[clean].parent) as home:
+        folder = Path(home) / "state"
+        shutil.copytree(torn[clean], folder)
+        if (folder / name).exists():
+            for harm in harms:
+                harm.do(folder / name)
+        with closing(Outbox.open(folder, 1000, at(), boot="boot")) as outbox:
+            outbox.acknowledge([1, 2])
+            outbox.append([alert("new")], now=at(), memory={"new": "new"})
+            outbox.tend(at(1.0))
+            outbox.tend(at(1.0 + RETRY_LIMIT_SECONDS))
+            assert outbox.trouble == ""
+            kept = waiting(outbox)
+        assert kept[-1] == "new"
+        with closing(Outbox.open(folder, 1000, at(), boot="boot")) as again:
+            assert waiting(again) == kept
+
+
+@pytest.fixture(scope="module")
+def torn() -> Iterator[dict[bool, Path]]:
+    """A folder with alerts: closed in an orderly way, or as it is while it is used."""
+    with tempfile.TemporaryDirectory(dir=QUICK_DISK if QUICK_DISK.is_dir() else None) as home:
+        folders = {clean: Path(home) / str(clean) for clean in (True, False)}
+        with closing(Outbox.open(folders[True], 1000, at(), boot="boot")) as outbox:
+            for number in range(20):
+                outbox.append([alert(f"{number} " + "x" * 300)], now=at(), memory={str(number % 5): "text"})
+            shutil.copytree(folders[True], folders[False], ignore=shutil.ignore_patterns("*-shm"))
+        yield folders
 
 
 def test_two_damaged_files_are_both_kept(folder: Path, start: Start) -> None:

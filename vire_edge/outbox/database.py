@@ -127,10 +127,12 @@ class Database:
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """Do all of it or nothing; on disk at the end."""
-    connection.execute("BEGIN IMMEDIATE")
     try:
+        connection.execute("BEGIN IMMEDIATE")
         yield connection
         connection.execute("COMMIT")
+    except UnicodeDecodeError as error:  # SQLite complains of damage and quotes it
+        raise sqlite3.DatabaseError(str(error)) from error
     except BaseException:
         with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled it back by itself
             connection.execute("ROLLBACK")

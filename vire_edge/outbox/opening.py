@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,27 +61,32 @@ def _open(path: Path, now: Clock, steps: Sequence[str]) -> Opened:
     create_private(path)
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        version = _check(connection, path, len(steps))  # first of all: what is not ours stays as it is
+        with _reading():
+            version = _check(connection, path, len(steps))  # first of all: what is not ours stays as it is
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         if version < len(steps):
             _migrate(connection, path, version, now, steps)
         database = Database(path, connection)
-        return Opened(database, _read(database, now))
+        with _reading():
+            return Opened(database, database.load(now))
     except BaseException:
         connection.close()
         raise
 
 
-def _read(database: Database, now: Clock) -> Contents:
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Tell from a disk that fails what SQLite can read and what cannot be ours."""
     try:
-        return database.load(now)
+        yield
     except (ValueError, TypeError) as error:
         raise _DamagedError(str(error)) from error
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+        # A table or a column is missing, or a text is no UTF-8, which Python finds and gives no code.
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) != sqlite3.SQLITE_ERROR:
             raise
-        raise _DamagedError(str(error)) from error  # a table or a column is missing
+        raise _DamagedError(str(error)) from error
 
 
 def _check(connection: sqlite3.Connection, path: Path, newest: int) -> int:
