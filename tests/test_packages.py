@@ -133,7 +133,7 @@ read -r _
 
 
 OWN_RECORDS = re.compile(
-    r"/var/(lib/dpkg|lib/systemd|log|cache)/.*|/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?|/etc/\.pwd\.lock"
+    r"/var/(lib/dpkg|log|cache)/.*|/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?|/etc/\.pwd\.lock"
 )
 
 
@@ -151,7 +151,7 @@ class System:
     def changes(self) -> set[str]:
         """What is other than on this machine, without what dpkg and the account tools keep."""
         found = run(*self._enter, "find", str(self._folder / "upper"), "-mindepth", "1", "-printf", "%y /%P\n")
-        entries = dict(reversed(line.split(" ", 1)) for line in found.splitlines())
+        entries = {path: kind for kind, path in (line.split(" ", 1) for line in found.splitlines())}
         touched = {path for path, kind in entries.items() if kind == "d" and Path(path).is_dir()}
         return {path for path in entries.keys() - touched if not OWN_RECORDS.fullmatch(path)}
 
