@@ -156,9 +156,16 @@ def test_a_database_that_is_damaged_before_the_start_is_set_aside(
     state.mkdir(mode=0o700)
     with ExitStack() as running:
         home = Home(tmp_path, mosquitto, state, running)
-        for number in range(starts):
+        damaged = b""
+        for number in range(starts + 1):
             with home.daemon as daemon:
                 home.goes_on()
+                kept = [path.read_bytes() for path in state.glob(f"{DATABASE}.damaged-*")]
+                assert len(kept) == number
+                assert not number or damaged in kept, "the damaged file was not kept as it was"
+                if number == starts:
+                    daemon.stop()
+                    break
                 home.wire.stall()
                 home.raises(20)
                 daemon.send(signal.SIGKILL)
@@ -168,11 +175,6 @@ def test_a_database_that_is_damaged_before_the_start_is_set_aside(
                 assert database.execute("SELECT count(*) FROM alerts").fetchone()[0] > 0
             damages[number % len(damages)](state / DATABASE, chance)
             damaged = (state / DATABASE).read_bytes()
-            with home.daemon as daemon:
-                home.goes_on()
-                kept = [path.read_bytes() for path in state.glob(f"{DATABASE}.damaged-*")]
-                assert damaged in kept, "the damaged file was not kept as it was"
-                daemon.stop()
     assert "Traceback" not in home.daemon.log
     fault_row(
         "database damaged before the start",
