@@ -97,16 +97,17 @@ def test_cameras_that_fail_are_reported_and_come_back(
     fault_row(
         "camera gone, hung, frozen, black, sends garbage",
         done=f"five network cameras at once, for {back - began:.0f} s",
-        result="reported after "
-        + ", ".join(f"{seconds:.1f} s" for seconds in reported.values())
-        + "; somebody in view again after "
-        + ", ".join(f"{seconds:.1f} s" for seconds in recovered.values()),
+        result=f"reported after {listed(reported)}; somebody in view again after {listed(recovered)}",
     )
     fault_row("camera changes its resolution", done="twice the size, while it runs", result="no interruption")
 
 
 Sign = Callable[[str, dict[str, Any]], bool]
 """Whether a topic's payload shows what is waited for."""
+
+
+def listed(seconds: dict[str, float]) -> str:
+    return ", ".join(f"{after:.1f} s ({name})" for name, after in seconds.items())
 
 
 def told_as(fault: CameraFault) -> Sign:
