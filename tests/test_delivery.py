@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from brokers import PATIENCE_SECONDS, Mosquitto, wait_until
@@ -17,6 +19,7 @@ from vire_edge.domain import DeviceTrouble, Instant, Message, Severity
 from vire_edge.mqtt import MqttConnection
 from vire_edge.mqtt.observer import Observer, Received
 from vire_edge.outbox import Outbox
+from vire_edge.outbox.folder import DATABASE
 
 CAPACITY = 20
 
@@ -100,6 +103,15 @@ def test_an_alert_that_was_given_up_is_trouble_for_a_while(outbox: Outbox, deliv
     assert watch.look(1.0) == {DeviceTrouble.DELIVERY}
     assert watch.look(LINGER_SECONDS) == {DeviceTrouble.DELIVERY}
     assert watch.look(1.0 + LINGER_SECONDS) == frozenset()
+
+
+def test_a_damaged_state_file_is_trouble_for_a_while(tmp_path: Path, delivery: Delivery) -> None:
+    (tmp_path / DATABASE).write_bytes(b"no database" * 1000)
+    with contextlib.closing(Outbox.open(tmp_path, CAPACITY, moment(0.0))) as outbox:
+        watch = TroubleWatch(Room().analysis, outbox, delivery)
+        assert outbox.trouble == ""
+        assert watch.look(0.0) == {DeviceTrouble.STORAGE}
+        assert watch.look(LINGER_SECONDS) == frozenset()
 
 
 def test_alerts_that_nobody_hears_for_long_are_trouble_until_somebody_does(

@@ -85,7 +85,7 @@ class HealthReporter:
                 evicted=self._outbox.evicted,
                 reconnects=stats.reconnects,
                 ignored_commands=stats.ignored_commands,
-                storage=self._outbox.trouble,
+                storage=self._outbox.trouble or _damage(self._outbox.set_aside),
             ),
             restarts=self._supervisor.restarts,
             memory_mb=_resident_mb(),
@@ -128,6 +128,10 @@ class _FrameMeter:
         full = len(self._frames) == MAX_SAMPLES
         elapsed = now - self._frames[0][0] if full else min(RATE_SECONDS, now - self._started)
         return len(self._frames) / elapsed if elapsed >= MIN_RATE_SECONDS else None
+
+
+def _damage(set_aside: Path | None) -> str:
+    return "" if set_aside is None else f"a damaged state file was set aside as {set_aside}, with alerts not yet sent"
 
 
 def _resident_mb() -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Protocol
 
@@ -88,6 +89,10 @@ class Outbox(Memory, Protocol):
     @property
     def trouble(self) -> str:
         """What is wrong with the disk, and the remedy; empty while all is well."""
+
+    @property
+    def set_aside(self) -> Path | None:
+        """Where a damaged database was put since the start; None if none was found."""
 
     def append(self, messages: Sequence[Message], *, now: Instant, memory: Mapping[str, str] | None = None) -> None:
         """Keep alerts, and with them what the daemon has to remember of them: on disk at the return."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from vire_edge.daemon.analysis import Analysis
 from vire_edge.daemon.ports import Outbox, Publisher
 from vire_edge.domain import DeviceTrouble
@@ -21,13 +23,15 @@ class TroubleWatch:
         self._publisher = publisher
         self._losses = 0
         self._lost_at = float("-inf")
+        self._set_aside: Path | None = None
+        self._set_aside_at = float("-inf")
         self._unheard_since: float | None = None
 
     def look(self, now: float) -> frozenset[DeviceTrouble]:
         """Return what is wrong at `now`, monotonic seconds."""
         found = {
             DeviceTrouble.MODEL: self._analysis.in_trouble,
-            DeviceTrouble.STORAGE: bool(self._outbox.trouble),
+            DeviceTrouble.STORAGE: bool(self._outbox.trouble) or self._was_damaged(now),
             DeviceTrouble.DELIVERY: self._loses_alerts(now) or self._nobody_hears(now),
         }
         return frozenset(trouble for trouble, present in found.items() if present)
@@ -37,6 +41,11 @@ class TroubleWatch:
         if losses > self._losses:
             self._losses, self._lost_at = losses, now
         return now - self._lost_at < LINGER_SECONDS
+
+    def _was_damaged(self, now: float) -> bool:
+        if self._outbox.set_aside != self._set_aside:
+            self._set_aside, self._set_aside_at = self._outbox.set_aside, now
+        return now - self._set_aside_at < LINGER_SECONDS
 
     def _nobody_hears(self, now: float) -> bool:
         if not self._publisher.stats().unheard:

@@ -176,7 +176,8 @@ class DeliveryHealth(_Wire):
     ignored_commands: int
     """Commands that came too fast to be answered, or whose name nobody could answer."""
     storage: str
-    """Why alerts are kept in memory only, and the remedy; empty while they are on disk."""
+    """Why alerts are kept in memory only, and the remedy; or that a damaged file was set aside since the start. Empty
+    while all is well."""
 
 
 class HealthPayload(PausablePayload):
