@@ -88,7 +88,7 @@ class Watched:
     """A daemon with a clock that can be set, and who listens to it."""
 
     def __init__(self, folder: Path, scene: Path, broker: Mosquitto, running: ExitStack) -> None:
-        folder.mkdir()
+        folder.mkdir(mode=0o700)
         self._clock = folder / "clock"
         self.set_clock("+0")
         settings: dict[str, Any] = {

@@ -79,7 +79,7 @@ def test_a_shut_door_is_told_once_and_knocked_at_with_patience(
         doors: list[tuple[Shut, Wire, Daemon]] = []
         for shut in SHUT:
             folder = tmp_path / shut.name.replace(" ", "-")
-            folder.mkdir()
+            folder.mkdir(mode=0o700)
             # Counts every connection; a broker's log leaves out those whose handshake fails.
             wire = running.enter_context(closing(Wire(shut.door(start_mosquitto, certificates, folder).port)))
             settings: dict[str, Any] = {
@@ -108,7 +108,7 @@ def test_two_daemons_with_one_identity_do_not_fight(
     settings = {"mqtt__host": "127.0.0.1", "mqtt__port": str(mosquitto.port), "cameras": NO_CAMERA}
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder in folders:
-        folder.mkdir()
+        folder.mkdir(mode=0o700)
     with Caregiver(mosquitto.port) as caregiver, Daemon(folders[0], settings) as first:
         caregiver.wait_for("availability", "the first daemon", status="online")
         with Daemon(folders[1], settings) as second:
