@@ -66,7 +66,7 @@ class BrokerFault:
     "fault",
     [
         BrokerFault("broker stopped and started again", restart, 3.0, 30.0),
-        BrokerFault("broker SIGSTOPped", freeze, 11.0, 60.0),
+        BrokerFault("broker SIGSTOPped", freeze, 8.0, 60.0),
         BrokerFault("broker's data wiped", wipe, 2.0, 10.0),
     ],
     ids=lambda fault: fault.inflict.__name__,

@@ -16,9 +16,9 @@ from faults import AT_ONCE, FRAME_RATE, Caregiver, arrived, raised, record, rest
 from vire_edge.camera.script import DEMO_SCRIPT
 
 MOST_GROWTH = 0.05
-LOOKS, LOOK_SECONDS = 20, 0.1
+LOOKS, LOOK_SECONDS = 15, 0.1
 """A single look may fall on the eve of a garbage collection."""
-SHORT_SECONDS = 12.0
+SHORT_SECONDS = 9.0
 CALM = [rule for rule in AT_ONCE if rule["score"] == 0.5]
 
 
