@@ -63,7 +63,7 @@ def test_fine_tuning_without_a_network_is_a_mistake(tmp_path: Path) -> None:
 def test_another_network_or_none_is_named(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r'cnn\.keras holds a network "cnn", not "vire"; .*--arch cnn'):
         load_start(trained, "vire")
-    with pytest.raises(ModelError, match=r"missing\.keras is no Keras network"):
+    with pytest.raises(ModelError, match=r"missing\.keras does not exist; give models"):
         load_start(tmp_path / "missing.keras", "vire")
     (tmp_path / "half.keras").write_bytes(trained.read_bytes()[:1000])
     with pytest.raises(ModelError, match=r"half\.keras is no Keras network"):

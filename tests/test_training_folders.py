@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fer2013_samples import patterns, tiny_csv, write_classes, write_folders, zip_folder, zipped
+from fer2013_samples import fer_plus_csv, patterns, tiny_csv, write_classes, write_folders, zip_folder, zipped
 from numpy.typing import NDArray
 
 from vire_edge.domain import EMOTIONS
@@ -187,9 +187,14 @@ FINE = {"train/happy/a.png": picture(), "train/sad/b.png": picture(seed=1), "tes
         ({"x.png": picture()}, r"x\.png lies in no class folder"),
         ({"sad/x.png": picture()}, "classes both with and without train/"),
         ({"training/sad/x.png": picture()}, "the folders train and training both mean Training; keep one"),
-        ({"train/sad/x.txt": b"notes"}, r'train/sad/x\.txt: "\.txt" is none of jpg, jpeg, png, bmp; remove'),
+        ({"train/sad/x.txt": b"notes"}, r'train/sad/x\.txt: "\.txt" is none of jpg, jpeg, png, bmp; convert'),
+        (
+            {f"train/sad/{name}.HEIC": b"" for name in "abc"},
+            r'train/sad/a\.HEIC: "\.HEIC" .*; convert it to JPEG or PNG, or remove it \(and so 2 more\)',
+        ),
+        ({f"train/sad/{name}.png": b"" for name in "abc"}, r"a\.png is empty; remove or replace it \(and so 2 more\)"),
         ({"train/sad/x.png": b""}, r"train/sad/x\.png is empty; remove or replace"),
-        ({"train/sad/x.jpg": b"GIF89a"}, r"x\.jpg is no JPEG, PNG or BMP picture; remove"),
+        ({"train/sad/x.jpg": b"GIF89a"}, r"x\.jpg is no JPEG, PNG or BMP picture; convert"),
         ({"train/sad/x.png": picture()[:-20]}, r"x\.png is cut off or damaged; remove"),
         ({"train/sad/x.png": picture()[:200] + b"\0" + picture()[201:]}, r"x\.png is cut off or damaged"),
         ({"train/sad/x.jpg": picture(".jpg")[:-300]}, r"x\.jpg is cut off or damaged"),
@@ -213,7 +218,7 @@ def test_broken_folder_is_named_with_file_and_remedy(tmp_path: Path, files: dict
     ("files", "message"),
     [
         ({}, "holds no pictures"),
-        ({"train/happy/a.txt": b""}, "holds no pictures"),
+        ({"train/happy/a.heic": b""}, "holds no pictures .*convert other kinds, such as HEIC and WebP, to JPEG or PNG"),
         ({"test/happy/a.png": picture()}, "holds nothing to learn from; put pictures into train/"),
         ({"happy/a.png": picture()}, "classes without train/ and test/ around them; give a user's own faces with"),
         ({"a.csv": b"", "b/c.csv": b""}, r"holds 2 CSV files \(a\.csv, b/c\.csv\); give one of them"),
@@ -282,6 +287,17 @@ def test_folder_that_cannot_be_read_whole_is_refused(
     spoil(folder)
     with pytest.raises(DatasetError, match=message):
         load(folder, cache=tmp_path / "cache")
+
+
+def test_faces_are_found_beside_the_votes_on_them(tmp_path: Path, tiny: Dataset) -> None:
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    tiny_csv(folder, per_class=3)
+    fer_plus_csv(folder, patterns(1, 3)[1])
+    for path in (folder, zip_folder(folder, tmp_path / "downloads.zip")):
+        found = load(path, cache=tmp_path / "cache")
+        assert found.digest() == tiny.digest()
+        assert found.in_file_order
 
 
 def test_linked_class_is_not_left_out(tmp_path: Path) -> None:

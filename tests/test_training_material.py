@@ -81,7 +81,7 @@ def test_votes_are_refused_beside_pictures_without_the_files_order(tmp_path: Pat
     table = tiny_csv(tmp_path)
     folder = write_folders(tmp_path / "folders", load(table))
     asked = settings(tmp_path, data=folder, fer_plus=fer_plus_csv(tmp_path, patterns(1, 12)[1]), recipe=VOTING)
-    with pytest.raises(DatasetError, match=r"folders holds pictures whose order is not that of FER2013's file.*leave"):
+    with pytest.raises(DatasetError, match=r"rows in fer2013\.csv, which .*folders do not have; .* leave out"):
         gather(asked)
 
 

@@ -335,7 +335,7 @@ def test_missing_plots_are_known_before_anything_is_measured(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # as if it were not installed
     result = evaluate("--data", data, "--model", "missing.onnx", "--report", tmp_path / "report.html")
     assert isinstance(result.exception, DependencyError)
-    assert "training needs matplotlib.figure" in str(result.exception)
+    assert "this command needs matplotlib, which" in str(result.exception)
 
 
 def test_html_escapes_text_and_marks_up_tables_for_readers() -> None:

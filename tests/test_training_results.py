@@ -68,6 +68,16 @@ def test_a_run_is_taken_in_and_stands_on_the_page(run: Path, tmp_path: Path) -> 
     assert "    vire-edge train --data fer2013.csv --arch cnn --preset default --seed 2" in text
 
 
+def test_remark_on_a_run_stands_below_the_commands(run: Path, tmp_path: Path) -> None:
+    folder, page = tmp_path / "results", tmp_path / "RESULTS.md"
+    plain = finished_run(tmp_path / "plain", tmp_path / "fer2013.csv", seed=2)
+    results("--add", plain, "--folder", folder, "--out", page)
+    assert "--seed 2\n\nSHA-256 of the data" in page.read_text()
+    told = results("--add", run, "--remark", "Begun for 120 epochs.", "--folder", folder, "--out", page)
+    assert told.exit_code == 0, told.output
+    assert "--seed 2\n\n- cnn, default: Begun for 120 epochs.\n\nSHA-256 of the data" in page.read_text()
+
+
 def test_a_run_taken_in_again_replaces_its_result(run: Path, tmp_path: Path) -> None:
     folder, page = tmp_path / "results", tmp_path / "RESULTS.md"
     results("--add", run, "--folder", folder, "--out", page)

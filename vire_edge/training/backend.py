@@ -9,11 +9,14 @@ from __future__ import annotations
 import contextlib
 import enum
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import vire_edge
 from vire_edge.errors import DependencyError
 
 KerasModel = Any
@@ -26,6 +29,17 @@ class Precision(enum.StrEnum):
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     """Half the bits in convolutions: `vire` learns 1.3 times as fast on a processor that has them in hardware."""
+
+
+def check_packages(*names: str) -> None:
+    """Make sure that packages are installed, without the seconds that importing them takes.
+
+    Raises:
+        DependencyError: some are not; it names them all.
+    """
+    missing = [name for name in names if not _is_installed(name)]
+    if missing:
+        raise DependencyError(f"this command needs {', '.join(missing)}, not installed here; {_remedy()}")
 
 
 def load_keras() -> Any:
@@ -83,8 +97,22 @@ def _require(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise DependencyError(
-            f"training needs {module}, which cannot be imported ({error}); run: pip install 'vire-edge[train]'"
+            f"this command needs {module.partition('.')[0]}, which cannot be imported ({error}); {_remedy()}"
         ) from error
+
+
+def _is_installed(name: str) -> bool:
+    if name in sys.modules:
+        return sys.modules[name] is not None
+    return importlib.util.find_spec(name) is not None
+
+
+def _remedy() -> str:
+    """How to install the extra: from the checkout that this package is part of, else from wherever it came."""
+    root = Path(vire_edge.__file__).parents[1]
+    if not root.joinpath("pyproject.toml").exists():
+        return "run: pip install 'vire-edge[train]'"
+    return f"run: pip install -e '{'.' if root == Path.cwd() else root}[train]'"
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from vire_edge.training.evaluation.confusion import confusion_csv
 from vire_edge.training.evaluation.metrics import Metrics, fit_temperature, measure, tempered
 from vire_edge.training.evaluation.reading import load_network, predict
 from vire_edge.training.export import Provenance, export
+from vire_edge.training.progress import OnEvent, Stage
 from vire_edge.training.report import plots
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import TrainSettings, stored_settings
@@ -38,7 +39,9 @@ def measure_on(network: KerasModel, temperature: float, faces: Faces) -> Metrics
     return measure(tempered(predict(network, faces.images), temperature), faces.labels)
 
 
-def finish(run: RunDirectory, settings: TrainSettings, material: Material, *, epoch: int) -> dict[str, Any]:
+def finish(
+    run: RunDirectory, settings: TrainSettings, material: Material, *, epoch: int, on_event: OnEvent
+) -> dict[str, Any]:
     """Calibrate, measure and export the run's chosen weights.
 
     Args:
@@ -46,6 +49,7 @@ def finish(run: RunDirectory, settings: TrainSettings, material: Material, *, ep
         settings: the run's.
         material: its held-out faces fit the temperature; the evaluation and own faces set aside are measured on.
         epoch: the chosen one, from 1.
+        on_event: told of the stages.
 
     Returns:
         What `metrics.json` holds.
@@ -55,6 +59,7 @@ def finish(run: RunDirectory, settings: TrainSettings, material: Material, *, ep
     network.set_weights(run.load_weights())
     run.save_model(run.keras_model, network)
 
+    on_event(Stage("calibrating and measuring"))
     held_out, evaluation = material.held_out, material.evaluation
     of_held_out = predict(network, held_out.images)
     temperature = fit_temperature(of_held_out, held_out.labels)
@@ -71,6 +76,7 @@ def finish(run: RunDirectory, settings: TrainSettings, material: Material, *, ep
     if run.before.exists():
         metrics["before"] = run.read_json(run.before)
     run.write_json(run.metrics, metrics)
+    on_event(Stage("exporting"))
     _export(run, settings, network, metrics, run.onnx_model)
     leave_plots(run, metrics)
     return metrics

@@ -18,6 +18,7 @@ from vire_edge.training.data.material import Material, gather
 from vire_edge.training.evaluation.metrics import Metrics, measure
 from vire_edge.training.export import run_bytes, write_model
 from vire_edge.training.finish import evaluation_keys, with_and_without_repeats
+from vire_edge.training.progress import OnEvent, Stage
 from vire_edge.training.quantize import quantize, with_metrics
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import stored_settings
@@ -57,7 +58,9 @@ class Comparison:
     """Share of the evaluation's faces that both read alike."""
 
 
-def export_int8(run: Path, model: Path, out: Path, *, data: Path | None = None) -> Comparison:
+def export_int8(
+    run: Path, model: Path, out: Path, *, data: Path | None = None, on_event: OnEvent = lambda _: None
+) -> Comparison:
     """Write the int8 variant of a run's model.
 
     Args:
@@ -65,6 +68,7 @@ def export_int8(run: Path, model: Path, out: Path, *, data: Path | None = None) 
         model: its model file in float32.
         out: the file to write.
         data: where the run's FER2013 is now; where it was when omitted.
+        on_event: told of the stages.
 
     Raises:
         TrainingError: the directory holds no run, or the data is not the run's.
@@ -73,6 +77,7 @@ def export_int8(run: Path, model: Path, out: Path, *, data: Path | None = None) 
         StorageError: the file cannot be written.
     """
     settings, directory = stored_settings(run), RunDirectory(run)
+    on_event(Stage("reading the run's data"))
     material = gather(settings if data is None else replace(settings, data=data))
     if material.ready.split_digest != directory.read_json(directory.data)["split_digest"]:
         raise TrainingError(f"{run} learnt from other images than these; name its file with --data")
@@ -80,7 +85,9 @@ def export_int8(run: Path, model: Path, out: Path, *, data: Path | None = None) 
         float32 = model.read_bytes()
     except OSError as error:
         raise ModelError(f"{model} cannot be read ({error.strerror}); export it with: vire-edge export") from error
+    on_event(Stage("quantizing"))
     int8 = quantize(float32, material.held_out)
+    on_event(Stage("measuring both"))
     comparison = compare(float32, int8, material)
     measured = zip(
         evaluation_keys(directory.read_json(directory.metrics)),

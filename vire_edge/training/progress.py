@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vire_edge.domain import EMOTIONS
 from vire_edge.training.data.cleaning import Findings
 from vire_edge.training.data.targets import VotesAs
 from vire_edge.training.rundir import EpochRecord
+
+FEW = 50
+"""Of so many faces, an accuracy of one half is known to 14 points either way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +57,35 @@ class DataReady:
     fer_plus_as: VotesAs | None = None
     undecided: int = 0
     """Training images left out because their votes name no class clearly enough."""
+    left_out: int = 0
+    """Training images that the recipe left out, or that repeat held-out ones."""
+    learnt_per_class: tuple[int, ...] = ()
+    """In the order of `EMOTIONS`; empty where it is not known."""
     order_digest: str = ""
     """As `split_digest`, and of the order, which batches follow."""
     evaluated_on: str = "PublicTest"
     own: OwnFaces | None = None
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why the network or its figures will be worth little, a sentence each."""
+        never = [emotion for emotion, count in zip(EMOTIONS, self.learnt_per_class, strict=False) if not count]
+        doubts = [f"no picture of {', '.join(never)}: the network will never learn them"] if never else []
+        measured = [self.evaluated, *([] if self.own is None else [self.own.set_aside])]
+        if min(self.held_out, *measured) < FEW:
+            doubts.append(
+                f"calibrated on {self.held_out} faces and measured on {min(measured)}; "
+                f"below about {FEW} the figures mean nothing"
+            )
+        return doubts
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Something else begins that takes a while."""
+
+    what: str
+    """In a word or a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,5 +113,5 @@ class EpochDone:
     """Whether this epoch's weights are the chosen ones so far."""
 
 
-Event = Reading | DataReady | BatchDone | EpochDone
+Event = Reading | DataReady | Stage | BatchDone | EpochDone
 OnEvent = Callable[[Event], None]

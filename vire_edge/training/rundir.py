@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,17 +121,29 @@ class RunDirectory:
         """Make the folder.
 
         Raises:
-            TrainingError: it holds a run already.
+            TrainingError: it holds a run already, or other files.
             StorageError: it cannot be made.
         """
-        if self.settings.exists():
-            raise TrainingError(
-                f"{self.path} holds a run already; continue it with --resume, or name another with --run"
-            )
+        self.check_free()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"{self.path} cannot be made ({error.strerror}); name another with --run") from error
+
+    def check_free(self) -> None:
+        """Make sure that a new run can begin here, and leave everything as it is.
+
+        Raises:
+            TrainingError: the folder holds a run already, or other files.
+            StorageError: it cannot be made or written.
+        """
+        if self.settings.exists():
+            raise TrainingError(f"{self.path} holds a run already; go on with --run {quote(str(self.path))} --resume")
+        check_writable(self.path)
+        # What a run leaves that was killed while it began is no reason to refuse.
+        begun = {name for path in (self.data, self.environment) for name in (path.name, path.name + ".half")}
+        if self.path.exists() and not {entry.name for entry in self.path.iterdir()} <= begun:
+            raise TrainingError(f"{self.path} holds other files and no run; name a new folder with --run")
 
     def write_json(self, path: Path, value: Any) -> None:
         """Write `value` as JSON in one step."""
@@ -142,8 +157,14 @@ class RunDirectory:
         """
         try:
             return json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise TrainingError(f"{path} cannot be read ({error}); {self.path} is no training run") from error
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise TrainingError(
+                f"{self.path} is no training run (no {path.name}); give a folder that vire-edge train made"
+            ) from error
+        except OSError as error:
+            raise TrainingError(f"{path} cannot be read ({error.strerror}); permit it, or give another run") from error
+        except ValueError as error:
+            raise TrainingError(f"{path} is damaged ({error}); give another run, or start a new one") from error
 
     def write_history(self, records: list[EpochRecord]) -> None:
         """Write the history as JSON and as CSV."""
@@ -224,6 +245,22 @@ class RunDirectory:
         with _whole_or_absent(path, half):
             half.write_bytes(content)
             half.replace(path)
+
+
+def check_writable(folder: Path) -> None:
+    """Make sure that a folder can be written, or made where there is none, and leave everything as it is.
+
+    Raises:
+        StorageError: it cannot.
+    """
+    there = next(place for place in (folder, *folder.absolute().parents) if os.access(place, os.F_OK))
+    problem = None
+    if not there.is_dir():
+        problem = os.strerror(errno.ENOTDIR)
+    elif not os.access(there, os.W_OK | os.X_OK):
+        problem = os.strerror(errno.EACCES)
+    if problem:
+        raise StorageError(f"{folder} cannot be written ({problem}); name another folder with --run")
 
 
 @contextlib.contextmanager

@@ -21,6 +21,15 @@ FACES_REPEATS = 10
 _PATHS = ("data", "fer_plus", "faces", "start_from")
 
 
+class IgnoredOptionError(TrainingError):
+    """A recipe would leave an option out of account."""
+
+    def __init__(self, option: str, reason: str) -> None:
+        super().__init__(reason)
+        self.option = option
+        """As on the command line."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
     """What a run is asked to do."""
@@ -61,6 +70,24 @@ class TrainSettings:
         if self.fer_plus is None or self.fer_plus_as is VotesAs.MIXED:
             return recipe
         return replace(recipe, votes=1.0 if self.fer_plus_as is VotesAs.SOFT else 0.0)
+
+    def check_recipe(self) -> None:
+        """Make sure that the recipe takes what is given to it.
+
+        Raises:
+            IgnoredOptionError: it would leave an option out of account.
+        """
+        recipe, name = self.effective_recipe, f"the recipe {self.architecture}/{self.preset}"
+        if self.fer_plus is not None and self.fer_plus_as is VotesAs.MIXED and not recipe.votes:
+            raise IgnoredOptionError(
+                "--fer-plus",
+                f"{name} takes nothing from FER+; choose --preset best, leave out --fer-plus, "
+                "or take the votes as targets with --fer-plus-as soft or majority",
+            )
+        if self.teachers and not recipe.distillation:
+            raise IgnoredOptionError(
+                "--teacher", f"{name} imitates no teacher; choose --preset best, or leave out --teacher"
+            )
 
     @property
     def command(self) -> str:

@@ -18,7 +18,8 @@ from vire_edge.training.data.material import gather
 from vire_edge.training.evaluation.reading import load_start
 from vire_edge.training.finish import finish, read_before
 from vire_edge.training.fitting import Fitting, compile_for
-from vire_edge.training.progress import DataReady, OnEvent, Reading
+from vire_edge.training.preconditions import check_before
+from vire_edge.training.progress import DataReady, OnEvent, Reading, Stage
 from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import TrainSettings
 from vire_edge.training.teachers import ensemble
@@ -32,11 +33,11 @@ class RunResult:
     epochs: int
     """Complete ones, over all resumes."""
     kept_epoch: int
-    """The one that was exported, from 1."""
+    """The one that was exported, from 1; 0 where no epoch was complete."""
     interrupted: bool
-    """Stopped by Ctrl-C: the best so far is exported, and the run can be resumed."""
+    """Stopped by Ctrl-C: the best so far is exported, where there is an epoch, and the run can be resumed."""
     metrics: dict[str, Any]
-    """As in `metrics.json`."""
+    """As in `metrics.json`; empty where no epoch was complete."""
 
 
 def train(settings: TrainSettings, *, on_event: OnEvent, resume: bool = False) -> RunResult:
@@ -52,27 +53,30 @@ def train(settings: TrainSettings, *, on_event: OnEvent, resume: bool = False) -
         DatasetError: the data is missing or broken.
         TrainingError: a setting is unknown, the directory is taken, or the run to resume had other data.
         StorageError: the directory or the cache cannot be written.
+        KeyboardInterrupt: Ctrl-C where no epoch is under way.
         ModelError: a teacher, or the network to start from, is missing or another one than is wanted.
         DependencyError: the extra `train` is not installed.
     """
     recipe = settings.effective_recipe
-    if settings.teachers and not recipe.distillation:
-        raise TrainingError("the recipe imitates no teacher; leave out --teacher, or choose --preset best")
+    check_before(settings, resume=resume)
     teacher = ensemble(settings.teachers)
-    keras = load_keras()
     run = RunDirectory(settings.run)
-    material = gather(settings, on_row=lambda count: on_event(Reading(count)))
-    learn, held_out = material.learn, material.held_out
     goes_on = resume and run.checkpoint.exists()
     start = None if goes_on or settings.start_from is None else load_start(settings.start_from, settings.architecture)
-    _open(run, settings, material.ready, resume=resume)
+    on_event(Stage("reading the data"))
+    material = gather(settings, on_row=lambda count: on_event(Reading(count)))
+    learn, held_out = material.learn, material.held_out
     on_event(material.ready)
+    on_event(Stage("loading the framework"))
+    keras = load_keras()
+    _open(run, settings, material.ready, resume=resume)
 
     batches = Batches(learn, recipe, seed=settings.seed, teacher=teacher)
     keras.utils.set_random_seed(settings.seed)
     model = build(settings.architecture, Plan(recipe.initializer, recipe.dropout), settings.precision)
     if start is not None:
         model.set_weights(start.get_weights())
+        on_event(Stage("measuring what the network reads before"))
         run.write_json(run.before, read_before(start, settings, material))
     compile_for(model, recipe, steps_per_epoch=len(batches))
     fitting = Fitting(model, batches, held_out=held_out, recipe=recipe, seed=settings.seed, run=run, on_event=on_event)
@@ -80,8 +84,8 @@ def train(settings: TrainSettings, *, on_event: OnEvent, resume: bool = False) -
         fitting.restore()
     interrupted = fitting.run_epochs()
     if not fitting.history:
-        raise TrainingError(f"stopped before the first epoch was complete; go on with --run {run.path} --resume")
-    metrics = finish(run, settings, material, epoch=fitting.kept_epoch)
+        return RunResult(run.path, 0, 0, interrupted, {})
+    metrics = finish(run, settings, material, epoch=fitting.kept_epoch, on_event=on_event)
     return RunResult(run.path, len(fitting.history), fitting.kept_epoch, interrupted, metrics)
 
 

@@ -83,15 +83,16 @@ def evaluate(
 
     if search and report is None and not as_json:
         raise typer.BadParameter("it is told of in a report; name one with --report", param_hint="--search")
-    _check(data, faces, split, report)
-    # Measuring takes long: what cannot be written or drawn is to be known before.
+    source = _check(data, faces, split, report)
+    files = model or [shipped_model_path()]
+    # Measuring takes long: what is missing, or cannot be written or drawn, is to be known before.
     for place in (report, confusion and confusion / "1.csv"):
         if place is not None:
             prepare_place(place)
             load_matplotlib()
+    _check_sources(source, files)
     searches = [found for place in search or [] for found in read_searches(place)]
-    files = model or [shipped_model_path()]
-    measured = _load(data, faces, split, files)
+    measured = _load(source, split, files, own=faces is not None)
     for note in measured.notes:
         print(note, file=sys.stderr)
     readings = [read_faces(path, measured.faces.images, timed=time) for path in files]
@@ -116,8 +117,8 @@ def evaluate(
             print(f"{written}: written")
 
 
-def _check(data: Path | None, faces: Path | None, split: str | None, report: Path | None) -> None:
-    """Refuse what is no choice, and options that contradict each other."""
+def _check(data: Path | None, faces: Path | None, split: str | None, report: Path | None) -> Path:
+    """Refuse what is no choice, and options that contradict each other; the faces to measure on."""
     from vire_edge.training.data.dataset import Split
     from vire_edge.training.report.write import HTML, MARKDOWN
 
@@ -125,23 +126,37 @@ def _check(data: Path | None, faces: Path | None, split: str | None, report: Pat
         raise typer.BadParameter(f"{report} must end in .html or .md", param_hint="--report")
     if split is not None and split not in list(Split):
         raise typer.BadParameter(f'"{split}" is none of {", ".join(Split)}', param_hint="--split")
+    source = data or faces
+    if source is None:
+        raise typer.BadParameter("name FER2013's file with it, or your own faces with --faces", param_hint="--data")
     if faces is not None and data is not None:
         raise typer.BadParameter("it stands instead of --data; measure on one after the other", param_hint="--faces")
     if faces is not None and split is not None:
         raise typer.BadParameter(
             "own faces are measured by their test folder, or all; leave it out", param_hint="--split"
         )
+    return source
 
 
-def _load(data: Path | None, faces: Path | None, split: str | None, models: Sequence[Path]) -> Measured:
+def _check_sources(faces: Path, models: Sequence[Path]) -> None:
+    """Refuse what is not there, and what cannot be read without a package."""
+    from vire_edge.training.backend import check_packages
+    from vire_edge.training.data.dataset import check_place
+    from vire_edge.training.evaluation.reading import KERAS_SUFFIX, model_file
+
+    check_packages("onnx")
+    check_place(faces)
+    if any(model_file(model).suffix == KERAS_SUFFIX for model in models):
+        check_packages("keras")
+
+
+def _load(source: Path, split: str | None, models: Sequence[Path], *, own: bool) -> Measured:
     from vire_edge.training.data.dataset import Split, load
     from vire_edge.training.evaluation.measured import from_dataset, from_own_faces
 
-    if faces is not None:
-        return from_own_faces(faces, models)
-    if data is None:
-        raise typer.BadParameter("name FER2013's file with it, or your own faces with --faces", param_hint="--data")
-    return from_dataset(load(data), Split(split or PUBLIC_TEST))
+    if own:
+        return from_own_faces(source, models)
+    return from_dataset(load(source), Split(split or PUBLIC_TEST))
 
 
 def _command(

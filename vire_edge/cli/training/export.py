@@ -10,6 +10,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from vire_edge.cli.training.progress import Reporter
 from vire_edge.errors import StorageError
 
 if TYPE_CHECKING:
@@ -31,23 +32,26 @@ def export(
     remark: Annotated[str, typer.Option(help="A sentence for the card that the run's record does not hold.")] = "",
 ) -> None:
     """Write a run's network as the ONNX file that the edge runs, and on request its int8 variant and its card."""
+    from vire_edge.training.backend import check_packages
     from vire_edge.training.card import model_card
     from vire_edge.training.export import prepare_place
     from vire_edge.training.finish import export_run
     from vire_edge.training.int8_export import export_int8
 
     _check(out, int8, card, data=data, remark=remark)
+    check_packages("keras", "onnx")
     for path in (out, int8, card):
         if path is not None:
             prepare_place(path)
+    console = Console(soft_wrap=True, markup=False, highlight=False)
     export_run(run, out)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
     compared = None
     if int8 is not None:
-        comparison = export_int8(run, out, int8, data=data)
+        comparison = export_int8(run, out, int8, data=data, on_event=Reporter(console))
         compared = (int8.name, comparison)
         print(f"{int8}: {int8.stat().st_size / 1e6:.1f} MB")
-        _print_comparison(Console(soft_wrap=True, markup=False, highlight=False), comparison)
+        _print_comparison(console, comparison)
     if card is not None:
         try:
             card.write_text(model_card(run, out.name, int8=compared, remark=remark), encoding="utf-8")

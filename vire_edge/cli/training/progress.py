@@ -1,9 +1,9 @@
-"""What a training run shows while it goes: bars on a terminal, one line an epoch elsewhere."""
+"""What a training run shows while it goes: bars on a terminal, a line an epoch and a minute elsewhere."""
 
 from __future__ import annotations
 
-import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
@@ -17,18 +17,24 @@ if TYPE_CHECKING:
     from vire_edge.training.progress import BatchDone, DataReady, Event
 
 
-class Reporter:
-    """Shows progress: bars on a terminal, one line an epoch elsewhere."""
+LINE_SECONDS = 60.0
+"""Elsewhere than on a terminal, a line after so long shows that the run is alive, and fills no log."""
 
-    def __init__(self, console: Console) -> None:
+
+class Reporter:
+    """Shows progress: bars on a terminal; elsewhere a line for each epoch, and one a minute in between."""
+
+    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
+        self._clock = clock
+        self._told = clock()
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(),
             console=console,
-            disable=not sys.stdout.isatty(),
+            disable=not console.is_terminal,
             transient=True,
         )
         self._reading: TaskID | None = None
@@ -48,13 +54,16 @@ class Reporter:
 
         if isinstance(event, progress.Reading):
             self._progress.update(self._reading_task(), figures=f"{event.images} images")
+            self._tell_each_minute(f"reading: {event.images} images")
         elif isinstance(event, progress.DataReady):
             self._tell_data(event)
+        elif isinstance(event, progress.Stage):
+            self._tell(f"{event.what} …")
         elif isinstance(event, progress.BatchDone):
             self._batch(event)
         else:
             record = event.record
-            self._console.print(
+            self._tell(
                 f"epoch {record.epoch}/{event.epochs}: loss {record.loss:.4f} accuracy {record.accuracy:.4f} · "
                 f"held out: loss {record.held_out_loss:.4f} accuracy {record.held_out_accuracy:.4f} · "
                 f"{record.seconds:.1f} s"
@@ -65,7 +74,7 @@ class Reporter:
         if self._reading is not None:
             self._progress.remove_task(self._reading)
             self._reading = None
-        found, mine, print_line = ready.findings, ready.own, self._console.print
+        found, mine, print_line = ready.findings, ready.own, self._tell
         alone = ready.evaluated_on != "PublicTest"
         print_line(
             f"{found.images} training images: {found.repeats} repeats, {found.conflicting} with conflicting "
@@ -91,9 +100,13 @@ class Reporter:
             )
             print_line(_by_class(found))
         drawn = " (a tenth, drawn by their pixels)" if alone and mine is not None and not mine.has_test else ""
+        left = f"; {ready.left_out} left out: repeats, blank, of conflicting labels or measured on"
         print_line(
             f"learning from {ready.learnt}, {ready.held_out} held out, {ready.evaluated_on} {ready.evaluated}{drawn}"
+            f"{left if ready.left_out else ''}"
         )
+        for doubt in ready.doubts:
+            print_line(f"WARNING: {doubt}", style="yellow")
 
     def _reading_task(self) -> TaskID:
         if self._reading is None:
@@ -101,7 +114,7 @@ class Reporter:
         return self._reading
 
     def _batch(self, event: BatchDone) -> None:
-        now = time.monotonic()
+        now = self._clock()
         # Small batches come a hundred times a second; a terminal needs ten.
         if now - self._shown < 0.1 and event.batch < event.batches:
             return
@@ -113,6 +126,15 @@ class Reporter:
             self._task = self._progress.add_task("", total=total, completed=done, figures=figures)
         description = f"epoch {event.epoch}/{event.epochs}"
         self._progress.update(self._task, completed=done, description=description, figures=figures)
+        self._tell_each_minute(f"{description}, batch {event.batch}/{event.batches}: {figures}")
+
+    def _tell(self, line: str, *, style: str | None = None) -> None:
+        self._console.print(line, style=style)
+        self._told = self._clock()
+
+    def _tell_each_minute(self, line: str) -> None:
+        if not self._console.is_terminal and self._clock() - self._told >= LINE_SECONDS:
+            self._tell(line)
 
 
 def _by_class(found: Findings) -> str:

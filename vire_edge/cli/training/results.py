@@ -17,6 +17,9 @@ def results(
     label: Annotated[
         str, typer.Option(help="What is special about them, in a word, where others have their network, preset, seed.")
     ] = "",
+    remark: Annotated[
+        str, typer.Option(help="A sentence on their training that its record does not hold, for below the commands.")
+    ] = "",
     folder: Annotated[Path, typer.Option(help="Where the results are kept, one JSON file for each.")] = Path(
         "models/results"
     ),
@@ -26,6 +29,7 @@ def results(
 
     The page is made of the JSON files alone; without --add it is only written anew.
     """
+    from vire_edge.training.backend import check_packages
     from vire_edge.training.export import prepare_place
     from vire_edge.training.report.results import add_results, read_results, summarize
     from vire_edge.training.report.results_page import results_page
@@ -35,10 +39,13 @@ def results(
         raise typer.BadParameter(
             f'"{label}" must be one word of letters, digits, ".", "+" and "-"', param_hint="--label"
         )
+    if remark and not add:
+        raise typer.BadParameter("it needs --add beside it", param_hint="--remark")
     prepare_place(out)
     if add:
+        check_packages("onnx")
         prepare_place(folder / "result.json")
-        for path, done in add_results([summarize(run, label) for run in add], folder).items():
+        for path, done in add_results([summarize(run, label, remark) for run in add], folder).items():
             print(f"{path}: {done}")
     found = read_results(folder)
     write_whole(out, results_page(found))

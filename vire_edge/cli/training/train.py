@@ -13,18 +13,16 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from vire_edge.cli.training.options import DATA
+from vire_edge.cli.training.options import DATA, answering_ctrl_c
 from vire_edge.cli.training.progress import Reporter
-from vire_edge.errors import TrainingError
 from vire_edge.training.backend import Precision
 from vire_edge.training.data.targets import VotesAs
 
 if TYPE_CHECKING:
     # The package costs nothing to import, but a command that is not run must not load OpenCV and ONNX Runtime.
     from vire_edge.training.settings import TrainSettings
+    from vire_edge.training.train import RunResult
 
-INTERRUPTED = 130
-"""The exit status after Ctrl-C, as shells give it."""
 _MOVABLE = {"run", "resume", "data", "faces", "fer_plus"}
 
 
@@ -107,7 +105,7 @@ def train(
 
     Ctrl-C stops after exporting the best epoch so far; --resume goes on from the last complete one.
     """
-    from vire_edge.training.settings import OVERRIDES, TrainSettings, stored_settings
+    from vire_edge.training.settings import OVERRIDES, IgnoredOptionError, TrainSettings, stored_settings
 
     if list_:
         _list()
@@ -132,7 +130,9 @@ def train(
         _check_names(arch, preset, initializer)
         _check_data(chosen)
         if preset == "fine-tune" and start_from is None:
-            raise typer.BadParameter("fine-tune needs the network to go on from", param_hint="--start-from")
+            raise typer.BadParameter(
+                "fine-tune needs the network to go on from, such as models/vire.keras", param_hint="--start-from"
+            )
         folder = run or Path("runs") / f"{arch}-{preset}-{datetime.now().astimezone():%Y%m%d-%H%M%S}"
         settings = TrainSettings(
             **{"data": None} | chosen,
@@ -149,6 +149,10 @@ def train(
         given = dict(zip(OVERRIDES, values, strict=True))
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         settings = replace(settings, recipe=replace(settings.effective_recipe, **changes))
+        try:
+            settings.check_recipe()
+        except IgnoredOptionError as error:
+            raise typer.BadParameter(str(error), param_hint=error.option) from error
     if check_data:
         _describe_data(settings)
     else:
@@ -170,7 +174,8 @@ def _describe_data(settings: TrainSettings) -> None:
     from vire_edge.training.data.material import gather
     from vire_edge.training.progress import Reading
 
-    with Reporter(Console(soft_wrap=True, markup=False, highlight=False)) as report:
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    with answering_ctrl_c(lambda: "stopped"), Reporter(console) as report:
         report(gather(settings, on_row=lambda count: report(Reading(count))).ready)
 
 
@@ -213,14 +218,27 @@ def _list() -> None:
 
 
 def _train(settings: TrainSettings, *, resume: bool) -> None:
-    from vire_edge.training.finish import SPLITS, evaluation_keys
     from vire_edge.training.train import train as run_training
 
-    if not resume and settings.run.joinpath("settings.json").exists():
-        raise TrainingError(f"{settings.run} holds a run already; go on with --run {settings.run} --resume")
+    def left() -> str:
+        if not settings.run.joinpath("settings.json").exists():
+            return "stopped before the run began; the same command begins it"
+        return f"stopped early; go on with: vire-edge train --run {shlex.quote(str(settings.run))} --resume"
+
     console = Console(soft_wrap=True, markup=False, highlight=False)
-    with Reporter(console) as report:
-        result = run_training(settings, on_event=report, resume=resume)
+    with answering_ctrl_c(left):
+        with Reporter(console) as report:
+            result = run_training(settings, on_event=report, resume=resume)
+        if result.epochs:
+            _tell(console, result)
+        if result.interrupted:
+            raise KeyboardInterrupt
+
+
+def _tell(console: Console, result: RunResult) -> None:
+    """What a run has come to."""
+    from vire_edge.training.finish import SPLITS, evaluation_keys
+
     keys = evaluation_keys(result.metrics)
     whole, fresh = (result.metrics[key] for key in keys)
     measured_on = "PublicTest" if keys == SPLITS else "own faces"
@@ -235,6 +253,3 @@ def _train(settings: TrainSettings, *, resume: bool) -> None:
     for key, figures in result.metrics.get("before", {}).items():
         console.print(f"before, {key.replace('_', ' ')}: accuracy {figures['accuracy']:.4f}")
     console.print(f"model, figures and history: {result.run}")
-    if result.interrupted:
-        console.print(f"stopped early; go on with: vire-edge train --run {shlex.quote(str(result.run))} --resume")
-        raise typer.Exit(INTERRUPTED)

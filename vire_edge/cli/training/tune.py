@@ -10,8 +10,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from vire_edge.cli.training.options import Data
-from vire_edge.cli.training.train import INTERRUPTED
+from vire_edge.cli.training.options import INTERRUPTED, Data, answering_ctrl_c
 
 if TYPE_CHECKING:
     # The package costs nothing to import, but a command that is not run must not load OpenCV and ONNX Runtime.
@@ -78,7 +77,8 @@ def tune(
         epochs_limit=epochs_limit,
     )
     console = Console(soft_wrap=True, markup=False, highlight=False)
-    complete = search(settings, on_event=lambda event: _show(console, event))
+    with answering_ctrl_c(lambda: "stopped before the first trial; the same command begins anew"):
+        complete = search(settings, on_event=lambda event: _show(console, event))
     _results(console, settings)
     if not complete:
         console.print("stopped; the same command goes on")

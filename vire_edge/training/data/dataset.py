@@ -123,6 +123,24 @@ def load(
     return dataset
 
 
+def check_place(path: Path) -> None:
+    """Make sure that there is something to read.
+
+    Raises:
+        DatasetError: there is not.
+    """
+    try:
+        path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> DatasetError:
+    return DatasetError(
+        f"{path} cannot be read ({error.strerror}); give the path of fer2013.csv, or of a folder or zip of faces"
+    )
+
+
 def _content_digest(path: Path) -> str:
     try:
         if path.is_dir():
@@ -130,9 +148,7 @@ def _content_digest(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise DatasetError(
-            f"{path} cannot be read ({error.strerror}); give the path of fer2013.csv, or of a folder or zip of faces"
-        ) from error
+        raise _unreadable(path, error) from error
 
 
 @contextmanager
@@ -144,6 +160,8 @@ def _rows(path: Path, *, own: bool) -> Iterator[tuple[Iterator[Row], bool]]:
         return
     with archives.open_tree(path) as tree:
         tables = [name for name in tree.names if fer2013.is_table(name)]
+        # FER+'s table usually lies beside the faces that it votes on.
+        tables = [name for name in tables if _has_faces(tree, name)] or tables
         if not tables or any(map(face_folders.is_picture, tree.names)):
             yield face_folders.read_rows(tree, own=own), False
         elif len(tables) > 1:
@@ -152,6 +170,11 @@ def _rows(path: Path, *, own: bool) -> Iterator[tuple[Iterator[Row], bool]]:
         else:
             with tree.open(tables[0]) as file:
                 yield fer2013.read_rows(file, tree.where(tables[0])), True
+
+
+def _has_faces(tree: archives.Tree, name: str) -> bool:
+    with tree.open(name) as file:
+        return fer2013.has_faces(file, tree.where(name))
 
 
 def _collect(rows: Iterator[Row], path: Path, on_row: Callable[[int], None], *, in_file_order: bool) -> Dataset:

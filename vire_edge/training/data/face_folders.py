@@ -66,20 +66,38 @@ def read_rows(tree: Tree, *, own: bool) -> Iterator[Row]:
     Raises:
         DatasetError: the layout is another, or a picture is broken; the message names the file or folder.
     """
+    broken: list[DatasetError] = []
     for place in _places(tree, own=own):
-        face = read_face(read(tree, place.name), tree.where(place.name), any_size=own)
-        yield Row(place.label, face.tobytes(), place.split)
+        try:
+            face = read_face(read(tree, place.name), tree.where(place.name), any_size=own)
+        except DatasetError as error:
+            # Read on: who has to mend forty pictures wants to know that it is forty.
+            broken.append(error)
+        else:
+            yield Row(place.label, face.tobytes(), place.split)
+    if broken:
+        raise DatasetError(f"{broken[0]}{_and_more(len(broken) - 1)}") from broken[0]
 
 
 def _places(tree: Tree, *, own: bool) -> list[Place]:
     """Every picture's place; files beside the class folders that are no pictures are passed over."""
     pictures = [name for name in tree.names if is_picture(name)]
     if not pictures:
-        raise DatasetError(f"{tree.path} holds no pictures ({', '.join(SUFFIXES)}); give a folder with train/<class>/")
+        raise DatasetError(
+            f"{tree.path} holds no pictures ({', '.join(SUFFIXES)}); give a folder with train/<class>/, "
+            "and convert other kinds, such as HEIC and WebP, to JPEG or PNG"
+        )
     root = _root(pictures)
     inside = {name: name.removeprefix(root).split("/") for name in tree.names if name.startswith(root)}
     splits = _splits(tree, {parts[0] for parts in inside.values() if len(parts) > 1 and parts[1]})
     places = [place for name, parts in inside.items() if (place := _place(tree, name, parts, splits))]
+    others = [place.name for place in places if not is_picture(place.name)]
+    if others:
+        kinds = ", ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
+        raise DatasetError(
+            f'{tree.where(others[0])}: "{PurePosixPath(others[0]).suffix}" is none of {kinds}; '
+            f"convert it to JPEG or PNG, or remove it{_and_more(len(others) - 1)}"
+        )
     if Split.TRAINING not in {place.split for place in places}:
         raise DatasetError(f"{tree.path} holds nothing to learn from; put pictures into train/<class>/")
     in_split = {inside[place.name][0] in splits for place in places}
@@ -138,10 +156,11 @@ def _place(tree: Tree, name: str, parts: list[str], splits: dict[str, Split]) ->
         if len(folders) > 1:
             return None
         raise DatasetError(f"{tree.where(name)} holds no picture; fill the folder or remove it")
-    if not is_picture(name):
-        kinds = ", ".join(suffix.removeprefix(".") for suffix in SUFFIXES)
-        raise DatasetError(f'{tree.where(name)}: "{PurePosixPath(name).suffix}" is none of {kinds}; remove the file')
     return Place(name, EMOTIONS.index(emotion), split or Split.TRAINING)
+
+
+def _and_more(count: int) -> str:
+    return f" (and so {count} more)" if count else ""
 
 
 def _plain(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
@@ -43,11 +44,33 @@ def read_rows(file: io.BufferedReader, where: str) -> Iterator[Row]:
     Raises:
         DatasetError: the file is no such CSV, is cut off, or a row is broken.
     """
+    with _opened(file, where) as text:
+        yield from _rows(_lines(text, where), where)
+
+
+def has_faces(file: io.BufferedReader, where: str) -> bool:
+    """Whether the file's first line names the columns of such a CSV.
+
+    Args:
+        file: as for `read_rows`.
+        where: names the file in errors.
+
+    Raises:
+        DatasetError: the file is damaged or no text.
+    """
+    with _opened(file, where) as text:
+        header = next(_lines(text, where), "")
+    return {name.strip(' "\r\n') for name in header.split(",")} >= set(COLUMNS)
+
+
+@contextlib.contextmanager
+def _opened(file: io.BufferedReader, where: str) -> Iterator[io.TextIOWrapper]:
+    """The file's text, unpacked; what goes wrong while it is read is told as a `DatasetError`."""
     try:
         is_gzip = file.peek(2).startswith(GZIP_MAGIC)
         binary = cast("BinaryIO", gzip.GzipFile(fileobj=file)) if is_gzip else file
         with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
-            yield from _rows(_lines(text, where), where)
+            yield text
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         raise DatasetError(f"{where} is damaged or cut off ({error}); download it again") from error
     except UnicodeDecodeError as error:

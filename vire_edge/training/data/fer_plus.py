@@ -34,6 +34,7 @@ LEAST_AGREEMENT = 0.45
 """Between labels and clear votes, as a share of the images: FER2013's own is 0.72, that of shuffled rows 0.19."""
 ENOUGH_TO_TELL = 500
 """Images with clear votes; fewer may be a choice of one's own."""
+REMEDY = "give FER+'s fer2013new.csv"
 COLUMNS = ("Usage", "Image name", *CLASSES, *UNDECIDED, NO_FACE)
 
 
@@ -64,7 +65,7 @@ def read_votes(path: Path, split: Split) -> Votes:
             reader = csv.DictReader(file)
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
-                raise DatasetError(f"{path}, line 1: the column {missing[0]} is missing; give FER+'s fer2013new.csv")
+                raise DatasetError(f"{path}, line 1: the column {missing[0]} is missing; {REMEDY}")
             for row in reader:
                 if row["Usage"] == split:
                     votes = _votes(f"{path}, line {reader.line_num}", row)
@@ -72,9 +73,9 @@ def read_votes(path: Path, split: Split) -> Votes:
                     shares.append([votes[name] / total for name in _IN_ORDER])
                     faceless.append(not row["Image name"] or votes[NO_FACE] == max(votes.values()))
     except OSError as error:
-        raise DatasetError(f"{path} cannot be read ({error.strerror}); give FER+'s fer2013new.csv") from error
+        raise DatasetError(f"{path} cannot be read ({error.strerror}); {REMEDY}") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path} is no text table ({error}); give FER+'s fer2013new.csv") from error
+        raise DatasetError(f"{path} is no text table ({error}); {REMEDY}") from error
     return Votes(np.array(shares, np.float32).reshape(-1, len(EMOTIONS)), np.array(faceless, bool))
 
 

@@ -16,9 +16,7 @@ from vire_edge.errors import DatasetError, TrainingError
 from vire_edge.training.data import cleaning
 from vire_edge.training.data.dataset import Dataset, Faces, Split, load
 from vire_edge.training.data.fer_plus import Annotated, annotate, read_votes
-from vire_edge.training.data.targets import VotesAs
 from vire_edge.training.progress import DataReady, OwnFaces
-from vire_edge.training.recipes import Recipe
 from vire_edge.training.settings import TrainSettings
 
 SET_ASIDE = 0.2
@@ -69,15 +67,25 @@ def gather(settings: TrainSettings, *, on_row: Callable[[int], None] = lambda _:
 
 
 def _fer2013(dataset: Dataset, own: Dataset | None, settings: TrainSettings) -> Material:
+    settings.check_recipe()
     recipe = settings.effective_recipe
     training, evaluation = dataset[Split.TRAINING], dataset[Split.PUBLIC_TEST]
-    annotated = _annotated(dataset, settings, recipe)
+    annotated = _annotated(dataset, settings)
     cleaned = annotated.faces
     if recipe.clean:
         cleaned = cleaning.clean(cleaned, evaluation)
     elif settings.drop_leaks:
         cleaned = cleaning.without_leaks(cleaned, evaluation)
-    learn, held_out = _held_out(cleaned, settings)
+    try:
+        learn, held_out = _held_out(cleaned, settings)
+    except DatasetError as error:
+        if settings.fer_plus is None:
+            raise
+        raise DatasetError(
+            f"{error}; of {len(training)} images FER+'s votes, taken as {settings.fer_plus_as}, left out "
+            f"{annotated.faceless} that show no face and {annotated.undecided} undecided ones"
+        ) from error
+    left_out = len(annotated.faces) - len(learn) - len(held_out)
     aside, of_own = None, None
     if own is not None:
         mine, aside = _set_aside(own, SET_ASIDE, settings, left=1)
@@ -101,6 +109,8 @@ def _fer2013(dataset: Dataset, own: Dataset | None, settings: TrainSettings) -> 
         learnt=len(learn),
         held_out=len(held_out),
         evaluated=len(evaluation),
+        left_out=left_out,
+        learnt_per_class=_per_class(learn),
         faceless=annotated.faceless,
         undecided=annotated.undecided,
         with_votes=learn.votes is not None,
@@ -113,7 +123,7 @@ def _fer2013(dataset: Dataset, own: Dataset | None, settings: TrainSettings) -> 
 def _own_alone(own: Dataset, settings: TrainSettings) -> Material:
     mine, evaluation = _set_aside(own, EVALUATED, settings, left=2)
     learn, held_out = _held_out(mine, settings)
-    training = own[Split.TRAINING]
+    training, has_test = own[Split.TRAINING], Split.PUBLIC_TEST in own.splits
     findings = cleaning.inspect(training, own.splits.get(Split.PUBLIC_TEST, _none_of(training)))
     ready = DataReady(
         dataset_digest=own.digest(),
@@ -123,31 +133,34 @@ def _own_alone(own: Dataset, settings: TrainSettings) -> Material:
         learnt=len(learn),
         held_out=len(held_out),
         evaluated=len(evaluation),
+        left_out=len(training) - len(learn) - len(held_out) - (0 if has_test else len(evaluation)),
+        learnt_per_class=_per_class(learn),
         evaluated_on="own faces",
-        own=OwnFaces(own.digest(), findings, len(learn), 1, len(evaluation), Split.PUBLIC_TEST in own.splits),
+        own=OwnFaces(own.digest(), findings, len(learn), 1, len(evaluation), has_test),
     )
     return Material(learn, held_out, evaluation, mine, None, ready)
 
 
 def _held_out(faces: Faces, settings: TrainSettings) -> tuple[Faces, Faces]:
     """What is learnt from, and what calibrates; where repeats were left in, none stands in both."""
+    occurring = [emotion for emotion, count in zip(EMOTIONS, _per_class(faces), strict=True) if count]
+    if len(occurring) == 1:
+        raise DatasetError(
+            f'{settings.data or settings.faces} holds pictures of "{occurring[0]}" alone; '
+            "a network learns to tell classes apart: add pictures of another"
+        )
     learn, held_out = cleaning.hold_out(faces, settings.effective_recipe.held_out, seed=settings.seed)
     return cleaning.without_leaks(learn, held_out), held_out
 
 
-def _annotated(dataset: Dataset, settings: TrainSettings, recipe: Recipe) -> Annotated:
+def _annotated(dataset: Dataset, settings: TrainSettings) -> Annotated:
     """The training faces with what is wanted of FER+."""
     training = dataset[Split.TRAINING]
     if settings.fer_plus is None:
         return Annotated(training)
-    if settings.fer_plus_as is VotesAs.MIXED and not recipe.votes:
-        raise TrainingError(
-            "the recipe takes nothing from FER+; leave out --fer-plus, choose --preset best, "
-            "or take the votes as targets with --fer-plus-as soft or majority"
-        )
     if not dataset.in_file_order:
         raise DatasetError(
-            f"{settings.data} holds pictures whose order is not that of FER2013's file, by which FER+ votes; "
+            f"FER+ goes by the order of the rows in fer2013.csv, which the pictures in {settings.data} do not have; "
             "give fer2013.csv, or leave out --fer-plus"
         )
     return annotate(training, read_votes(settings.fer_plus, Split.TRAINING), settings.fer_plus_as)
@@ -170,12 +183,16 @@ def _set_aside(own: Dataset, share: float, settings: TrainSettings, *, left: int
     return mine, aside
 
 
+def _per_class(faces: Faces) -> tuple[int, ...]:
+    return tuple(np.bincount(faces.labels, minlength=len(EMOTIONS)).tolist())
+
+
 def _none_of(faces: Faces) -> Faces:
     return faces.take(np.array([], np.int64))
 
 
 def _check_enough(faces: Faces, at_least: int, settings: TrainSettings) -> None:
-    counts = np.bincount(faces.labels, minlength=len(EMOTIONS)).tolist()
+    counts = _per_class(faces)
     for emotion, count in zip(EMOTIONS, counts, strict=True):
         if 0 < count < at_least:
             raise DatasetError(

@@ -78,7 +78,7 @@ def _size(content: bytes, where: str) -> tuple[int, int]:
     elif content.startswith(_BMP):
         size = _bmp_size(content)
     else:
-        raise DatasetError(f"{where} is no JPEG, PNG or BMP picture; remove or replace it")
+        raise DatasetError(f"{where} is no JPEG, PNG or BMP picture; convert it to JPEG or PNG, or remove it")
     if size is None:
         raise DatasetError(f"{where} is cut off or damaged; remove or replace it")
     return size

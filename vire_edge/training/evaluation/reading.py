@@ -33,6 +33,7 @@ PREDICT_BATCH = 512
 WARM_UPS, TIMED = 30, 400
 """Faces read one by one before and while the time is taken."""
 REMEDY = "give an .onnx file that vire-edge exported, a run's model.keras, or a run directory"
+START_REMEDY = "give models/vire.keras, or a run's model.keras"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +72,37 @@ def read_faces(path: Path, images: NDArray[np.uint8], *, timed: bool = False) ->
         DependencyError: the extra `train` is not installed.
     """
     folder = path if path.is_dir() else path.parent
-    file = _model_of(RunDirectory(path)) if path.is_dir() else path
+    file = model_file(path)
     run = folder if RunDirectory(folder).settings.exists() else None
     if file.suffix == KERAS_SUFFIX:
-        reading = _read_keras(file, str(path), run, images)
+        # Any other network in the folder has a temperature of its own, which nobody knows.
+        own = file.name == RunDirectory(folder).keras_model.name
+        reading = _read_keras(file, str(path), run if own else None, images)
     else:
         reading = _read_onnx(file, str(path), run, images, timed=timed)
     shape = reading.probabilities.shape
     if shape != (len(images), len(EMOTIONS)) or not np.allclose(reading.probabilities.sum(axis=1), 1, atol=1e-3):
         raise ModelError(f"{file} gives no probabilities of {len(EMOTIONS)} classes; {REMEDY}")
     return reading
+
+
+def model_file(path: Path) -> Path:
+    """The file of a model that is named by itself or by its run directory.
+
+    Raises:
+        ModelError: there is no such file.
+        TrainingError: the directory is no run, or one without a model yet.
+    """
+    if not path.is_dir():
+        if not path.exists():
+            raise ModelError(f"{path} does not exist; {REMEDY}")
+        return path
+    run = RunDirectory(path)
+    stored_settings(path)
+    for file in (run.onnx_model, run.keras_model):
+        if file.exists():
+            return file
+    raise TrainingError(f"{path} is not finished; finish it with: vire-edge train --run {path} --resume")
 
 
 def milliseconds_per_face(path: Path, images: NDArray[np.uint8]) -> float:
@@ -107,8 +129,12 @@ def predict(network: KerasModel, images: NDArray[np.uint8]) -> NDArray[np.float3
     return np.asarray(network.predict(images[..., None], batch_size=PREDICT_BATCH, verbose=0))
 
 
-def load_network(path: Path) -> KerasModel:
+def load_network(path: Path, remedy: str = REMEDY) -> KerasModel:
     """Load a Keras file that reads faces.
+
+    Args:
+        path: the file.
+        remedy: what an error advises.
 
     Raises:
         ModelError: it is missing, damaged, or takes or gives something else.
@@ -119,10 +145,22 @@ def load_network(path: Path) -> KerasModel:
         shapes = (tuple(network.input_shape[1:]), tuple(network.output_shape[1:]))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile) as error:
         reason = str(error).partition("\n")[0]
-        raise ModelError(f"{path} is no Keras network of faces ({reason}); {REMEDY}") from error
+        raise ModelError(f"{path} is no Keras network of faces ({reason}); {remedy}") from error
     if shapes != ((FACE_SIZE, FACE_SIZE, 1), (len(EMOTIONS),)):
-        raise ModelError(f"{path} takes {shapes[0]} and gives {shapes[1]}, not (48, 48, 1) and (7,); {REMEDY}")
+        raise ModelError(f"{path} takes {shapes[0]} and gives {shapes[1]}, not (48, 48, 1) and (7,); {remedy}")
     return network
+
+
+def check_start(path: Path) -> None:
+    """Make sure that there is a file to go on from, without the seconds that loading Keras takes.
+
+    Raises:
+        ModelError: it is missing or no Keras file.
+    """
+    if path.suffix != KERAS_SUFFIX:
+        raise ModelError(f"{path} is no Keras file to go on from; {START_REMEDY}")
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist; {START_REMEDY}")
 
 
 def load_start(path: Path, architecture: str) -> KerasModel:
@@ -132,23 +170,14 @@ def load_start(path: Path, architecture: str) -> KerasModel:
         ModelError: it is missing or damaged, or holds another architecture.
         DependencyError: Keras is not installed.
     """
-    if path.suffix != KERAS_SUFFIX:
-        raise ModelError(f"{path} is no Keras file to go on from; give models/vire.keras, or a run's model.keras")
-    network = load_network(path)
+    check_start(path)
+    network = load_network(path, START_REMEDY)
     if network.name != architecture:
         raise ModelError(
             f'{path} holds a network "{network.name}", not "{architecture}"; '
             f"give another file, or --arch {network.name}"
         )
     return network
-
-
-def _model_of(run: RunDirectory) -> Path:
-    stored_settings(run.path)
-    for file in (run.onnx_model, run.keras_model):
-        if file.exists():
-            return file
-    raise TrainingError(f"{run.path} is not finished; finish it with: vire-edge train --run {run.path} --resume")
 
 
 def _read_onnx(file: Path, name: str, run: Path | None, images: NDArray[np.uint8], *, timed: bool) -> Reading:

@@ -47,12 +47,13 @@ Result = dict[str, Any]
 """One JSON file's content, as `summarize` makes it."""
 
 
-def summarize(path: Path, label: str = "") -> Result:
+def summarize(path: Path, label: str = "", remark: str = "") -> Result:
     """Tell of a finished run what is worth keeping: settings, figures with intervals, cost, history.
 
     Args:
         path: the run directory. It is only read.
         label: what is special about it, in a word, where other runs have its network, preset and seed.
+        remark: what the run's record does not say of its training, a sentence.
 
     Raises:
         TrainingError: the directory holds no finished run, or one that was not measured on PublicTest.
@@ -73,6 +74,7 @@ def summarize(path: Path, label: str = "") -> Result:
         "seed": settings.seed,
         "label": label,
         "command": settings.command,
+        "remark": remark,
         "epochs": len(history),
         "kept_epoch": metrics["epoch"],
         "temperature": round(metrics["temperature"], 6),

@@ -37,6 +37,8 @@ def results_page(results: list[Result]) -> str:
     machines = sorted({result["timed_on"] for result in results})
     digests = sorted({result["data"]["dataset_digest"] for result in results})
     commands = dict.fromkeys(result["command"] for result in results)
+    # Results of before there were remarks have none.
+    remarks = [f"- {', '.join(_key(result))}: {result['remark']}\n" for result in results if result.get("remark")]
     return f"""\
 # Results
 
@@ -68,6 +70,7 @@ Milliseconds: median for one face through ONNX Runtime, {"; ".join(machines)}.
 
 {chr(10).join(f"    {command}" for command in commands)}
 
+{f"{''.join(remarks)}{chr(10)}" if remarks else ""}\
 SHA-256 of the data, all splits: {", ".join(f"`{digest}`" for digest in digests)}.
 Recipes, histories and versions stand in the JSON files.
 """

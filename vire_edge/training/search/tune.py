@@ -25,7 +25,9 @@ import numpy as np
 
 from vire_edge.errors import StorageError, TrainingError, VireError
 from vire_edge.training.architectures import ARCHITECTURES
-from vire_edge.training.data.dataset import load
+from vire_edge.training.backend import check_packages
+from vire_edge.training.data.dataset import check_place, load
+from vire_edge.training.rundir import check_writable
 from vire_edge.training.search.events import (
     OnTuneEvent,
     StudyReady,
@@ -40,6 +42,7 @@ from vire_edge.training.search.study import DONE, Study, StudySettings, best_of
 from vire_edge.training.search.trial import drop_weights, trial_faces
 from vire_edge.training.search.worker import Job, trial_folder, work
 
+PACKAGES = ("keras", "optuna", "matplotlib")
 STOP_SECONDS = 30.0
 """How long a worker may take to give its trial back: a batch, or the loading of Keras."""
 DEATHS_IN_A_ROW = 3
@@ -96,6 +99,7 @@ def tune(settings: TuneSettings, *, on_event: OnTuneEvent) -> bool:
         Whether it is complete; False after Ctrl-C.
 
     Raises:
+        KeyboardInterrupt: Ctrl-C before the first trial.
         TrainingError: an architecture is unknown, the study cannot be called so, was begun with other settings or has
             another folder, or workers keep dying.
         DatasetError: the data is missing or broken.
@@ -107,13 +111,16 @@ def tune(settings: TuneSettings, *, on_event: OnTuneEvent) -> bool:
             raise TrainingError(f'there is no architecture "{architecture}"; choose one of {", ".join(ARCHITECTURES)}')
     if not STUDY_NAME.fullmatch(settings.study):
         raise TrainingError(f'no study can be called "{settings.study}"; give letters, digits, "-", "_" and "."')
+    check_packages(*PACKAGES)
+    check_place(settings.data)
+    check_writable(settings.run)
+    faces = trial_faces(load(settings.data), images=settings.images, seed=settings.seed)
     try:
         settings.run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(
             f"{settings.run} cannot be made ({error.strerror}); name another folder with --run"
         ) from error
-    faces = trial_faces(load(settings.data), images=settings.images, seed=settings.seed)
     digest = faces.learn.digest()
     for architecture in settings.architectures:
         for scenario in settings.scenarios:
