@@ -197,7 +197,7 @@ DEFAULT: dict[str, Recipe] = {
         keep_best=True,
     ),
 }
-"""The recipes for a first look: an hour or less on two cores, "alexnet" two to three."""
+"""The recipes for a first look: about an hour on two cores, "alexnet" two to three."""
 
 FINE_TUNE: dict[str, Recipe] = {
     name: replace(
