@@ -23,6 +23,8 @@ need_command mosquitto mosquitto             # the real broker that the tests st
 need_command mosquitto_sub mosquitto-clients # what a caregiver's app would see
 need_command shellcheck shellcheck           # these scripts
 need_command systemd-analyze systemd         # the unit
+need_command faketime faketime               # a clock that is set under a running daemon
+need_command mke2fs e2fsprogs                # a small disk to fill and to damage
 apt_install "${packages[@]}"
 
 venv=$here/.venv-test
