@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -16,7 +17,7 @@ from vire_edge.emotions import OnnxEmotionClassifier
 from vire_edge.emotions.inspection import inspect
 from vire_edge.errors import ModelError, StorageError, TrainingError
 from vire_edge.training.architectures import ARCHITECTURES, Plan, build
-from vire_edge.training.backend import load_keras, load_onnx
+from vire_edge.training.backend import KerasModel, load_keras, load_onnx
 from vire_edge.training.data.dataset import Faces
 from vire_edge.training.evaluation.metrics import fit_temperature
 from vire_edge.training.export import (
@@ -186,10 +187,25 @@ def test_options_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-@pytest.mark.timeout(400)  # AlexNet's dense layers are a hundred megabytes
+def narrowed(model: KerasModel) -> KerasModel:
+    """The same graph with dense layers of 256 at most.
+
+    AlexNet's 4096 are a hundred megabytes of weights, which the exporter copies for most of a minute, and no operator
+    more. A real export is compared with its network at its full width, by `export` itself.
+    """
+
+    def narrow(layer: Any) -> Any:
+        config = layer.get_config()
+        if type(layer).__name__ == "Dense":
+            config["units"] = min(config["units"], 256)
+        return type(layer).from_config(config)
+
+    return load_keras().models.clone_model(model, clone_function=narrow)
+
+
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_keras_and_onnx_agree_for_every_architecture(name: str, tmp_path: Path) -> None:
-    model, path = build(name, Plan("he_normal")), tmp_path / "model.onnx"
+    model, path = narrowed(build(name, Plan("he_normal"))), tmp_path / "model.onnx"
     # Logits of fresh weights differ widely; a temperature keeps probabilities where a difference shows.
     export(model, path, temperature=3.0, provenance=Provenance(name, "d", "s", {}, "command"))
     images = patterns(7, 1)[0]
