@@ -40,6 +40,7 @@ TRAIN = ("train", "--data", "unread.csv", "--arch", "vire")
     ("arguments", "error", "message"),
     [
         ((*TRAIN, "--fer-plus", "."), DatasetError, ". cannot be read (Is a directory); give FER+'s fer2013new.csv"),
+        ((*TRAIN, "--fer-plus", ".", "--check-data"), DatasetError, ". cannot be read (Is a directory); give FER+'s"),
         ((*TRAIN, "--faces", "mine"), DatasetError, "mine cannot be read (No such file or directory); give the path"),
         ((*TRAIN, "--teacher", "t.onnx"), ModelError, "t.onnx cannot be read (No such file or directory)"),
         (
@@ -56,6 +57,7 @@ TRAIN = ("train", "--data", "unread.csv", "--arch", "vire")
         (("evaluate", "--data", "unread.csv", "--run", "full"), TrainingError, "full is no training run"),
         (("evaluate", "--data", "unread.csv", "--model", "x.onnx"), ModelError, "x.onnx does not exist; give an .onnx"),
         (("tune", "--data", "gone.csv"), DatasetError, "gone.csv cannot be read (No such file or directory)"),
+        (("tune", "--data", "unread.csv"), DatasetError, "unread.csv, line 1: the header must be"),
         (("tune", "--data", "unread.csv", "--run", "unread.csv/x"), StorageError, "unread.csv/x cannot be written"),
     ],
 )
@@ -77,6 +79,14 @@ def test_unfinished_run_is_not_measured_and_data_are_not_read_for_it(here: Path)
     result = invoke("evaluate", "--data", "unread.csv", "--run", run.path)
     assert isinstance(result.exception, TrainingError)
     assert "run is not finished; finish it with: vire-edge train --run" in str(result.exception)
+
+
+def test_data_for_the_int8_variant_are_looked_for_before_the_export(here: Path) -> None:
+    run = finished_run(here / "run", here / "moved.csv")
+    result = invoke("export", "--run", run, "--int8", "int8.onnx")
+    assert isinstance(result.exception, DatasetError)
+    assert "moved.csv cannot be read (No such file or directory)" in str(result.exception)
+    assert not (here / "model.onnx").exists()
 
 
 def test_folder_of_a_run_that_was_killed_while_it_began_can_be_begun_in(here: Path) -> None:

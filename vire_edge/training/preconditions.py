@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from vire_edge.errors import DatasetError
 from vire_edge.training.backend import check_packages
 from vire_edge.training.data.dataset import check_place
@@ -32,11 +30,7 @@ def check_before(settings: TrainSettings, *, resume: bool) -> None:
     """
     settings.check_recipe()
     check_packages(*PACKAGES)
-    for place in (settings.data, settings.faces):
-        if place is not None:
-            check_place(place)
-    if settings.fer_plus is not None:
-        _check_file(settings.fer_plus, FER_PLUS_REMEDY)
+    check_sources(settings)
     if resume:
         check_writable(settings.run)
         return
@@ -45,9 +39,18 @@ def check_before(settings: TrainSettings, *, resume: bool) -> None:
     RunDirectory(settings.run).check_free()
 
 
-def _check_file(path: Path, remedy: str) -> None:
-    try:
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read ({error.strerror}); {remedy}") from error
+def check_sources(settings: TrainSettings) -> None:
+    """Make sure that what a run learns from is there.
+
+    Raises:
+        DatasetError: something is not.
+    """
+    for place in (settings.data, settings.faces):
+        if place is not None:
+            check_place(place)
+    if settings.fer_plus is not None:
+        try:
+            with settings.fer_plus.open("rb"):
+                pass
+        except OSError as error:
+            raise DatasetError(f"{settings.fer_plus} cannot be read ({error.strerror}); {FER_PLUS_REMEDY}") from error

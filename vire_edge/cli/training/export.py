@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,12 +38,17 @@ def export(
     from vire_edge.training.export import prepare_place
     from vire_edge.training.finish import export_run
     from vire_edge.training.int8_export import export_int8
+    from vire_edge.training.preconditions import check_sources
+    from vire_edge.training.settings import stored_settings
 
     _check(out, int8, card, data=data, remark=remark)
     check_packages("keras", "onnx")
     for path in (out, int8, card):
         if path is not None:
             prepare_place(path)
+    settings = stored_settings(run)
+    if int8 is not None:
+        check_sources(settings if data is None else replace(settings, data=data))
     console = Console(soft_wrap=True, markup=False, highlight=False)
     export_run(run, out)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")

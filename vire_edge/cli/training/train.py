@@ -172,8 +172,10 @@ def _check_resumed(context: typer.Context) -> None:
 
 def _describe_data(settings: TrainSettings) -> None:
     from vire_edge.training.data.material import gather
+    from vire_edge.training.preconditions import check_sources
     from vire_edge.training.progress import Reading
 
+    check_sources(settings)
     console = Console(soft_wrap=True, markup=False, highlight=False)
     with answering_ctrl_c(lambda: "stopped"), Reporter(console) as report:
         report(gather(settings, on_row=lambda count: report(Reading(count))).ready)
