@@ -47,10 +47,15 @@ def reading(name: str, read: NDArray[np.int64], confidence: float = 0.9) -> Read
 
 
 def test_keras_network_in_a_run_is_read_with_that_runs_temperature(keras_run: Path, tmp_path: Path) -> None:
-    alone = tmp_path / "model.keras"
-    alone.write_bytes((keras_run / "model.keras").read_bytes())
-    raw, tempered = read_faces(alone, FACES), read_faces(keras_run / "model.keras", FACES)
-    assert (raw.run, tempered.run) == (None, keras_run)
+    # Neither a copy elsewhere nor another network beside the run's own has the run's temperature.
+    alone, beside = tmp_path / "model.keras", keras_run / "teacher.keras"
+    for copy in (alone, beside):
+        copy.write_bytes((keras_run / "model.keras").read_bytes())
+    raw, stranger = read_faces(alone, FACES), read_faces(beside, FACES)
+    tempered = read_faces(keras_run / "model.keras", FACES)
+    assert (raw.run, stranger.run, tempered.run) == (None, None, keras_run)
+    assert (stranger.calibration, stranger.command) == (raw.calibration, raw.command)
+    np.testing.assert_array_equal(stranger.probabilities, raw.probabilities)
     assert raw.calibration == "none: raw probabilities"
     assert tempered.calibration == f"temperature {TEMPERATURE:.3f} of its run"
     np.testing.assert_allclose(tempered.probabilities, temper(np.log(raw.probabilities), TEMPERATURE), atol=1e-6)
@@ -78,11 +83,12 @@ def test_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         read_faces(tmp_path, FACES)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 no network"])
-def test_file_that_is_no_keras_network_is_named(tmp_path: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no network"])
+def test_file_that_is_no_keras_network_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.keras"
-    if content is not None:
-        path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"model\.keras does not exist; give an \.onnx"):
+        read_faces(path, FACES)
+    path.write_bytes(content)
     with pytest.raises(ModelError, match=r"model\.keras is no Keras network of faces"):
         read_faces(path, FACES)
 

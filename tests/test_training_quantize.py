@@ -119,6 +119,8 @@ def test_int8_states_its_own_figures_and_how_it_was_made(exported: Exported) -> 
 
 
 def test_both_are_measured_side_by_side(exported: Exported) -> None:
+    for stage in ("exporting …", "reading the run's data …", "quantizing …", "measuring both …"):
+        assert stage in exported.output
     for words in ("float32", "int8", "held out: accuracy", "without repeats: loss", "size, MB", "one thread: median"):
         assert words in exported.output
 

@@ -39,6 +39,7 @@ def export(
     from vire_edge.training.finish import export_run
     from vire_edge.training.int8_export import export_int8
     from vire_edge.training.preconditions import check_sources
+    from vire_edge.training.progress import Stage
     from vire_edge.training.settings import stored_settings
 
     _check(out, int8, card, data=data, remark=remark)
@@ -50,11 +51,13 @@ def export(
     if int8 is not None:
         check_sources(settings if data is None else replace(settings, data=data))
     console = Console(soft_wrap=True, markup=False, highlight=False)
+    report = Reporter(console)
+    report(Stage("exporting"))
     export_run(run, out)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
     compared = None
     if int8 is not None:
-        comparison = export_int8(run, out, int8, data=data, on_event=Reporter(console))
+        comparison = export_int8(run, out, int8, data=data, on_event=report)
         compared = (int8.name, comparison)
         print(f"{int8}: {int8.stat().st_size / 1e6:.1f} MB")
         _print_comparison(console, comparison)
