@@ -16,10 +16,11 @@ from vire_edge.cli import app
 from vire_edge.emotions import OnnxEmotionClassifier
 from vire_edge.emotions.inspection import inspect
 from vire_edge.errors import ModelError, StorageError, TrainingError
-from vire_edge.training.architectures import ARCHITECTURES, Plan, build
+from vire_edge.training.architectures import ARCHITECTURES, Plan, build, multiply_adds
 from vire_edge.training.backend import KerasModel, load_keras, load_onnx
 from vire_edge.training.data.dataset import Faces
 from vire_edge.training.evaluation.metrics import fit_temperature
+from vire_edge.training.evaluation.reading import read_faces
 from vire_edge.training.export import (
     PARITY,
     Provenance,
@@ -206,7 +207,7 @@ def narrowed(model: KerasModel) -> KerasModel:
 
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
-def test_keras_and_onnx_agree_for_every_architecture(name: str, tmp_path: Path) -> None:
+def test_keras_and_onnx_agree_in_answers_and_cost_for_every_architecture(name: str, tmp_path: Path) -> None:
     model, path = narrowed(build(name, Plan("he_normal"))), tmp_path / "model.onnx"
     # Logits of fresh weights differ widely; a temperature keeps probabilities where a difference shows.
     export(model, path, temperature=3.0, provenance=Provenance(name, "d", "s", {}, "command"))
@@ -216,3 +217,10 @@ def test_keras_and_onnx_agree_for_every_architecture(name: str, tmp_path: Path) 
     for count in (1, 5):
         assert np.abs(read(images[:count]) - whole[:count]).max() < PARITY
     inspect(path.read_bytes())  # what the edge lets pass has to grow with what is exported
+
+    found = read_faces(path, images)
+    # Keras' count leaves out the weighted mean of the tokens.
+    assert found.multiply_adds == multiply_adds(model) + (36 * 128 if name == "attention" else 0)
+    # Biases that are still 0 are left out, and batch norm is folded into what it follows.
+    assert 0.97 < found.parameters / model.count_params() <= 1
+    assert (found.architecture, found.command) == (name, "command")
