@@ -160,9 +160,15 @@ def test_a_database_that_is_damaged_before_the_start_is_set_aside(
         for number in range(starts + 1):
             with home.daemon as daemon:
                 home.goes_on()
-                kept = [path.read_bytes() for path in state.glob(f"{DATABASE}.damaged-*")]
+                kept = list(state.glob(f"{DATABASE}.damaged-*"))
                 assert len(kept) == number
-                assert not number or damaged in kept, "the damaged file was not kept as it was"
+                told = home.delivery()["storage"]
+                if number:
+                    as_it_was = [path for path in kept if path.read_bytes() == damaged]
+                    assert as_it_was, "the damaged file was not kept as it was"
+                    assert any(f"a damaged state file was set aside as {path}" in told for path in as_it_was)
+                else:
+                    assert told == ""
                 if number == starts:
                     daemon.stop()
                     break
@@ -179,7 +185,7 @@ def test_a_database_that_is_damaged_before_the_start_is_set_aside(
     fault_row(
         "database damaged before the start",
         done=f"{starts} times: overwritten, cut short, one of something else",
-        result="set aside each time, byte for byte; detection and delivery went on at once",
+        result="set aside each time, byte for byte, and health says so; detection and delivery went on at once",
     )
 
 

@@ -128,6 +128,8 @@ class Database:
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """Do all of it or nothing; on disk at the end."""
     try:
+        # What is held in memory is read anew: damage shows here, where all can be written again, not at the next start.
+        connection.execute("PRAGMA shrink_memory")
         connection.execute("BEGIN IMMEDIATE")
         yield connection
         connection.execute("COMMIT")

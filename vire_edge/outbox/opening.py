@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -59,10 +60,14 @@ def open_database(path: Path, *, now: Clock, steps: Sequence[str] = STEPS) -> Op
 
 def _open(path: Path, now: Clock, steps: Sequence[str]) -> Opened:
     create_private(path)
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = _connect(path)
     try:
+        # Before anything is read: otherwise the log's index is a memory-mapped file, and a full disk ends us by SIGBUS.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         with _reading():
-            version = _check(connection, path, len(steps))  # first of all: what is not ours stays as it is
+            version = _check(
+                connection, path, len(steps)
+            )  # before anything is changed: what is not ours stays as it is
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         if version < len(steps):
@@ -73,6 +78,15 @@ def _open(path: Path, now: Clock, steps: Sequence[str]) -> Opened:
     except BaseException:
         connection.close()
         raise
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    uri = path.absolute().as_uri()
+    if not os.access(path, os.W_OK):
+        # A disk that has become read-only grants no lock and needs none; what it holds is read, with its log if any.
+        has_log = path.with_name(f"{path.name}-wal").exists()
+        uri += "?mode=ro&vfs=unix-none" if has_log else "?immutable=1"
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
 
 @contextlib.contextmanager

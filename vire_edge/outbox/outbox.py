@@ -27,7 +27,7 @@ from vire_edge.outbox import folder as state_folder
 from vire_edge.outbox.clock import Clock, read_boot
 from vire_edge.outbox.database import Contents, Database, Remembered
 from vire_edge.outbox.opening import open_database
-from vire_edge.outbox.trouble import reason, remedy
+from vire_edge.outbox.trouble import complaint
 
 FIRST_RETRY_SECONDS = 1.0
 """Doubles with each attempt at a disk that fails …"""
@@ -60,6 +60,7 @@ class Outbox:
         self._folder = folder
         self._path = (folder or Path()) / state_folder.DATABASE
         self._boot = boot
+        self._capacity = capacity
         self._queue = AlertQueue(capacity)
         self._memory: dict[str, Remembered] = {}
         self._writing = threading.Lock()
@@ -81,7 +82,7 @@ class Outbox:
     def open(cls, folder: Path | None, capacity: int, now: Instant, *, boot: str | None = None) -> Self:
         """Open the outbox of a state folder, and make the folder if there is none.
 
-        A disk that is full or read-only is no error: then it begins empty, in memory.
+        A disk that is full or read-only is no error: what can be read of it is, and all else stays in memory.
 
         Args:
             folder: for this device alone; None to keep everything in memory.
@@ -189,11 +190,13 @@ class Outbox:
         known = self._queue.acknowledge(numbers)
         with self._writing:
             gone = self._on_disk & numbers
+            if len(self._on_disk) > self._capacity:  # what had to go must not come back when there is room again
+                gone = self._on_disk.difference(queued.number for queued in self._queue.waiting)
             if self._database is not None and gone:
                 try:
                     self._database.delete(gone)
                 except sqlite3.Error as error:
-                    self._fail(self._complaint(error))
+                    self._fail(complaint(self._path, error))
                 else:
                     self._on_disk -= gone
         return known
@@ -228,7 +231,7 @@ class Outbox:
                 self._lock_descriptor = state_folder.claim(self._folder)
             opened = open_database(self._path, now=Clock.read(self._boot, now))
         except (OSError, sqlite3.Error) as error:
-            self._fail(self._complaint(error), now)
+            self._fail(complaint(self._path, error), now)
             return
         self._database = opened.database
         self._set_aside = opened.set_aside or self._set_aside
@@ -266,7 +269,7 @@ class Outbox:
         try:
             self._database.write(alerts, {key: self._memory[key] for key in self._unwritten}, gone, clock)
         except sqlite3.Error as error:
-            self._fail(self._complaint(error), now)
+            self._fail(complaint(self._path, error), now)
             return
         self._on_disk.difference_update(gone)
         self._on_disk.update(queued.number for queued in alerts)
@@ -289,9 +292,6 @@ class Outbox:
         if trouble != self._trouble:
             self._trouble = trouble
             log.warning("state_file_trouble", reason=trouble)
-
-    def _complaint(self, error: OSError | sqlite3.Error) -> str:
-        return f"{self._path} cannot be written ({reason(error)}); {remedy(error)}"
 
 
 def _alerts(queued: Iterable[Queued]) -> list[Queued]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+from pathlib import Path
 
 _REMEDIES = {
     sqlite3.SQLITE_FULL: "make room on this disk",
@@ -23,13 +24,10 @@ _SAME = {
 """What the kernel says → what SQLite says of the same."""
 
 
-def reason(error: OSError | sqlite3.Error) -> str:
-    """What the disk or the database says is wrong."""
-    return str(error) if isinstance(error, sqlite3.Error) else error.strerror or str(error)
-
-
-def remedy(error: OSError | sqlite3.Error) -> str:
-    """What the user can do about it."""
-    if isinstance(error, OSError):
-        return _REMEDIES.get(_SAME.get(error.errno or 0, 0), "check the disk")
-    return _REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "check the disk")
+def complaint(path: Path, error: OSError | sqlite3.Error) -> str:
+    """What the disk or the database says is wrong with the file, and what the user can do about it."""
+    if isinstance(error, sqlite3.Error):
+        reason, code = str(error), getattr(error, "sqlite_errorcode", 0) & 0xFF
+    else:
+        reason, code = error.strerror or str(error), _SAME.get(error.errno or 0, 0)
+    return f"{path} cannot be written ({reason}); {_REMEDIES.get(code, 'check the disk')}"
