@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from structlog.testing import capture_logs
 
 from vire_edge.domain import Instant, Message, Severity
 from vire_edge.outbox import Outbox, Recalled
@@ -44,6 +46,13 @@ def numbers(outbox: Outbox) -> list[int]:
     while (queued := outbox.after(number, now=0.0)) is not None:
         found.append(number := queued.number)
     return found
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Keep the log out of a failure's report: there are hundreds of lines from hundreds of restarts."""
+    with capture_logs():
+        yield
 
 
 @pytest.fixture
@@ -255,6 +264,16 @@ def test_the_expired_and_the_evicted_leave_the_disk_too(start: Restarts) -> None
     assert (outbox.evicted, outbox.expired) == (0, 0)
 
 
+def test_the_evicted_do_not_come_back_after_a_crash(start: Restarts, folder: Path) -> None:
+    outbox = start(capacity=2)
+    outbox.append([alert(text, expiry_seconds=5) for text in "ab"], now=at(0.0))
+    outbox.append([alert("c", expiry_seconds=1)], now=at(0.0))
+    assert waiting(outbox) == ["b", "c"]
+    shutil.copytree(folder, torn := folder.with_name("torn"))
+    with closing(Outbox.open(torn, 2, at(1.0), boot="first")) as again:
+        assert waiting(again, now=1.0) == ["b"]
+
+
 def test_a_smaller_bound_after_a_restart_is_kept(start: Restarts) -> None:
     start().append([alert(str(number), Severity(severity)) for number, severity in enumerate(Severity)], now=at(0.0))
     outbox = start(capacity=2)
@@ -421,7 +440,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self._starts += 1
         if self._outbox is not None:
             # The files as they are while they are in use: closing them in an orderly way would write them first.
-            shutil.copytree(before, folder, ignore=shutil.ignore_patterns("*-shm"))
+            shutil.copytree(before, folder)
             self._outbox.close()
         self._outbox = Outbox.open(folder, CAPACITY, self._instant, boot=f"boot {self._boots}")
 

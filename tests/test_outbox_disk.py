@@ -515,7 +515,7 @@ def torn() -> Iterator[dict[bool, Path]]:
         with closing(Outbox.open(folders[True], 1000, at(), boot="boot")) as outbox:
             for number in range(20):
                 outbox.append([alert(f"{number} " + "x" * 300)], now=at(), memory={str(number % 5): "text"})
-            shutil.copytree(folders[True], folders[False], ignore=shutil.ignore_patterns("*-shm"))
+            shutil.copytree(folders[True], folders[False])
         yield folders
 
 

@@ -151,6 +151,8 @@ class Outbox:
             self._unwritten.update(remembered)
             self._write(_alerts(numbered), now)
             self._queue.insert(numbered, now=now.monotonic)
+            if len(self._on_disk) > self._capacity:  # what had to go must not come back after a crash
+                self._write((), now, self._on_disk.difference(queued.number for queued in self._queue.waiting))
 
     def remember(self, key: str, value: str, *, now: Instant) -> None:
         """Keep a text under a name, in place of an earlier one."""
@@ -190,8 +192,6 @@ class Outbox:
         known = self._queue.acknowledge(numbers)
         with self._writing:
             gone = self._on_disk & numbers
-            if len(self._on_disk) > self._capacity:  # what had to go must not come back when there is room again
-                gone = self._on_disk.difference(queued.number for queued in self._queue.waiting)
             if self._database is not None and gone:
                 try:
                     self._database.delete(gone)
