@@ -1,4 +1,4 @@
-"""A room before one camera whose classifier breaks and mends on demand."""
+"""A home whose pictures are read by a classifier that breaks and mends on demand."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from vire_edge.pipeline import Pipeline
 
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 ONLINE = CameraState("hall", CameraStatus.ONLINE, NOON, "")
+PAUSED = CameraState("hall", CameraStatus.DISABLED, NOON, "paused")
 NOBODY = AbsenceRule(
     name="nobody",
     severity=Severity.WARNING,
@@ -60,27 +61,27 @@ class Moody:
 
 
 class Room:
-    """One camera before an analysis whose classifier breaks and mends on demand."""
+    """An analysis whose classifier breaks and mends on demand, behind a camera in the hall and one in the attic."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.classifiers: list[Moody] = []
-        self.engine = AlertEngine([NOBODY], ["hall"], zone=UTC)
+        self.engine = AlertEngine([NOBODY], ["hall", "attic"], zone=UTC)
         self.analysis = Analysis(self._build(), self._build)
 
     def _build(self) -> Pipeline:
         self.classifiers.append(Moody())
-        config = Config(cameras=[CameraConfig(name="hall")])
+        config = Config(cameras=[CameraConfig(name="hall"), CameraConfig(name="attic")])
         return Pipeline(config, detector=OneFace(), classifier=self.classifiers[-1], engine=self.engine)
 
     @property
     def instant(self) -> Instant:
         return Instant(self.now, NOON + timedelta(seconds=self.now))
 
-    def look(self, frames: int = 1, image: NDArray[np.uint8] = PICTURE) -> list[bool]:
+    def look(self, frames: int = 1, image: NDArray[np.uint8] = PICTURE, *, camera: str = "hall") -> list[bool]:
         analysed = []
         for _ in range(frames):
             self.now += 0.1
-            frame = Frame("hall", image, self.instant.utc, self.now)
+            frame = Frame(camera, image, self.instant.utc, self.now)
             analysed.append(self.analysis.process(frame, now=self.now) is not None)
         return analysed

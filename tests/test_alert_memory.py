@@ -25,6 +25,7 @@ from alert_home import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vire_edge.alerts.absence_alarm import LOOK_AGAIN_SECONDS
 from vire_edge.alerts.face_alarm import UNOBSERVED_SECONDS
 from vire_edge.domain import (
     ABSENT_SECONDS,
@@ -195,8 +196,9 @@ def test_an_absence_that_was_ended_by_a_stop_starts_again_once_a_camera_watches_
     assert [change for _, change in home.changes] == [STARTED, ENDED]
     home.restart(20 * 3600.0)
     home.cameras(60, hall=CameraStatus.RECONNECTING)
+    home.cameras(LOOK_AGAIN_SECONDS - 1, hall=CameraStatus.ONLINE)
     assert len(home.events) == 2
-    home.cameras(2, hall=CameraStatus.ONLINE)
+    home.cameras(3, hall=CameraStatus.ONLINE)
     assert [change for _, change in home.changes] == [STARTED, ENDED, STARTED]
     assert home.events[-1][1].episode.coalesced == 0
 
@@ -208,14 +210,25 @@ def test_after_a_stop_an_absence_is_held_anew_and_a_face_that_comes_first_was_no
         home.record(home.engine.stop(now=home.instant))
         home.restart(5.0)
         home.cameras(60, hall=CameraStatus.RECONNECTING)
-    empty.cameras(29, hall=CameraStatus.ONLINE)
+    empty.cameras(LOOK_AGAIN_SECONDS + 29, hall=CameraStatus.ONLINE)
     assert [change for _, change in empty.changes] == [STARTED, ENDED]
-    empty.cameras(2, hall=CameraStatus.ONLINE)
+    empty.cameras(3, hall=CameraStatus.ONLINE)
     lived_in.show(0.1, (1, HAPPY))
     lived_in.cameras(3700, hall=CameraStatus.ONLINE)
     for home in (empty, lived_in):
         assert [change for _, change in home.changes] == [STARTED, ENDED, STARTED]
         assert home.events[-1][1].episode.coalesced == 0
+
+
+def test_whoever_comes_home_and_begins_the_device_anew_is_not_told_to_be_absent() -> None:
+    home = Home(absence())
+    home.cameras(3700, hall=CameraStatus.ONLINE)
+    home.record(home.engine.stop(now=home.instant))
+    home.restart(20.0)
+    home.cameras(1, hall=CameraStatus.ONLINE)  # a face takes some frames to be sure of
+    home.show(0.1, (1, HAPPY))
+    home.cameras(60, hall=CameraStatus.ONLINE)
+    assert [change for _, change in home.changes] == [STARTED, ENDED]
 
 
 def test_a_face_ends_an_absence_after_a_restart_as_before() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from rooms import ONLINE, PICTURE, Room
+from rooms import ONLINE, PAUSED, PICTURE, Room
 
 from vire_edge.daemon.analysis import STANDSTILL_SECONDS
 from vire_edge.domain import EpisodeChange
@@ -64,3 +64,32 @@ def test_an_empty_room_is_still_noticed() -> None:
         room.now += 1.0
         changes += [event.change for event in room.analysis.check_camera(ONLINE, now=room.instant)]
     assert changes == [EpisodeChange.STARTED]
+
+
+def test_one_camera_whose_frames_fail_is_trouble_though_another_works() -> None:
+    room = Room()
+    room.look(5)
+    broken = np.zeros((240, 240, 5), np.uint8)  # five channels are no picture
+    for _ in range(200):
+        room.look()
+        assert room.look(1, broken, camera="attic") == [False]
+    assert room.analysis.in_trouble
+    assert room.analysis.complaint(room.now) == ""
+
+
+def test_a_camera_that_goes_away_takes_its_failures_along() -> None:
+    room = Room()
+    room.look(5)
+    room.classifiers[0].broken = True
+    room.look(5)
+    assert room.analysis.in_trouble
+    room.analysis.check_camera(PAUSED, now=room.instant)
+    assert not room.analysis.in_trouble
+
+
+def test_a_bad_frame_before_a_long_rest_is_no_standstill() -> None:
+    room = Room()
+    room.look(5)
+    room.classifiers[0].broken = True
+    room.look()
+    assert room.analysis.complaint(room.now + STANDSTILL_SECONDS + 1.0) == ""

@@ -157,7 +157,7 @@ def test_an_alert_tells_a_person_what_happened_and_how_it_ended() -> None:
     assert json.loads(told.payload)["text"] == "camera-dark on camera hall: for 10 min"
     full = Episode("id", "storage", Severity.WARNING, None, AT, 1.0, {"storage": 1.0, "trouble_seconds": 60.0})
     told = MESSAGES.alert(EpisodeEvent(EpisodeChange.STARTED, full, Instant(0.0, AT)))
-    assert json.loads(told.payload)["text"] == "storage: the disk cannot be written, for 60 s"
+    assert json.loads(told.payload)["text"] == "storage: the disk fails, or what was on it was damaged, for 60 s"
     over = Episode(
         "id",
         "absence",

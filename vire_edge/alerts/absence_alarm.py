@@ -8,6 +8,9 @@ from vire_edge.alerts.stopwatch import Stopwatch
 from vire_edge.alerts.trigger import Trigger
 from vire_edge.domain import ABSENT_SECONDS, AbsenceRule, EndReason, EpisodeEvent, Instant
 
+LOOK_AGAIN_SECONDS = 10.0
+"""After an end on purpose, for how long nobody must be seen until the same hours are told again."""
+
 
 class AbsenceAlarm:
     """An absence rule over its cameras."""
@@ -42,7 +45,11 @@ class AbsenceAlarm:
         return self.keeper.update(firing, now=now)
 
     def end(self, reason: EndReason, *, now: Instant) -> list[EpisodeEvent]:
-        """End what is open; the hours are still counted on."""
+        """End what is open; the hours are still counted on, but for the last few seconds.
+
+        Whoever comes home and begins the device anew may be in front of the camera before it has seen them.
+        """
+        self._absent_seconds = min(self._absent_seconds, max(0.0, self.rule.absent_seconds - LOOK_AGAIN_SECONDS))
         self._trigger = Trigger.of(self.rule)
         return self.keeper.update(None, now=now, end_reason=reason)
 

@@ -129,6 +129,16 @@ class Camera:
             return frame
 
     @property
+    def alive(self) -> bool:
+        """Whether the camera looks after its source; False before `start` and after `stop`."""
+        return self._supervisor.is_alive()
+
+    @property
+    def live(self) -> bool:
+        """Whether the source shows what happens now; a recording may rest in its gaps."""
+        return self._source.live
+
+    @property
     def state(self) -> CameraState:
         """Status, since when and why."""
         with self._changed:

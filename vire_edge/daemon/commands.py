@@ -11,6 +11,7 @@ import structlog
 from vire_edge.alerts import AlertEngine
 from vire_edge.daemon.health import HealthReporter
 from vire_edge.daemon.ports import Camera, Memory
+from vire_edge.daemon.teller import ALERTS_KEY
 from vire_edge.daemon.transactions import Transactions
 from vire_edge.domain import Instant, Message
 from vire_edge.messages import (
@@ -144,6 +145,8 @@ class Commands:
                         f"no open alert has the id {command.alert_id!a}; alerts/active lists those that are open",
                         command.transaction,
                     )
+                if self._memory is not None:  # before the transaction: whoever asks again is answered again
+                    self._memory.remember(ALERTS_KEY, self._engine.snapshot(now), now=now)
                 return {"alert_id": episode.alert_id, "acknowledged_at": iso_utc(episode.acknowledged_at or now.utc)}
             case PauseCommand():
                 return {"paused": True, "until": iso_utc(self._pause(command.minutes * 60, now))}

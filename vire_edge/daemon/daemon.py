@@ -20,20 +20,19 @@ from vire_edge.config import Config
 from vire_edge.daemon.analysis import Analysis
 from vire_edge.daemon.clock import read_clocks
 from vire_edge.daemon.commands import Commands
+from vire_edge.daemon.frame_progress import FrameProgress
 from vire_edge.daemon.health import HealthReporter
 from vire_edge.daemon.ports import Camera, Outbox, Publisher
 from vire_edge.daemon.supervision import Part, Supervisor
 from vire_edge.daemon.systemd import ServiceManager
 from vire_edge.daemon.teller import ALERTS_KEY, Teller
 from vire_edge.daemon.trouble import TroubleWatch
-from vire_edge.domain import CameraStatus, Instant
+from vire_edge.domain import Instant
 from vire_edge.messages import Messages
 from vire_edge.mqtt import CommandReceived, Connected
 
 TICK_SECONDS = 1.0
 """How often cameras are checked, frames or not."""
-GRACE_SECONDS = 10.0
-"""How much longer than its `stall_seconds` an online camera may bring nothing before that is our own fault."""
 REMEMBER_SECONDS = 60.0
 """How often the engine's memory is kept without an event: an absence of hours loses no more than this in a crash."""
 CAMERA_STOP_SECONDS = 1.0
@@ -89,10 +88,15 @@ class Daemon:
         self._clock = clock
         # A plain flag: an Event's lock is not reentrant, and a signal may arrive while this thread holds it.
         self._stop_requested = False
-        self._last_frames: dict[str, float] = {}
+        self._progress = {
+            camera.name: FrameProgress(camera, stall_seconds=one.stall_seconds)
+            for camera, one in zip(cameras, config.cameras, strict=True)
+        }
         self._started = clock()
         own = [Part("the pipeline", analysis.complaint, analysis.restart)]
-        own += [Part(f"camera {camera.name}", self._complaint_of(camera), camera.restart) for camera in cameras]
+        own += [
+            Part(f"camera {camera.name}", self._progress[camera.name].complaint, camera.restart) for camera in cameras
+        ]
         self._supervisor = Supervisor([*own, *parts])
         self._trouble = TroubleWatch(analysis, outbox, publisher)
         self._health = HealthReporter(
@@ -174,6 +178,7 @@ class Daemon:
     def abandon(self) -> None:
         """Stop because something broke: the broker then says `offline`, and open episodes stay open."""
         self._stop_cameras()
+        self._remember_alerts(self._clock())  # what is wrong now may be so after the restart
         self._publisher.stop(None, timeout_seconds=1.0)
 
     def __enter__(self) -> Self:
@@ -212,8 +217,9 @@ class Daemon:
             frame = camera.take()
             if frame is None:
                 continue
-            self._last_frames[camera.name] = self._clock().monotonic
-            observation = self._analysis.process(frame, now=self._clock().monotonic)
+            taken = self._clock().monotonic
+            self._progress[camera.name].frame(taken)
+            observation = self._analysis.process(frame, now=taken)
             if observation is None:
                 continue
             now = self._clock()
@@ -245,21 +251,6 @@ class Daemon:
         self._next_memory = now.monotonic + REMEMBER_SECONDS
         self._outbox.remember(ALERTS_KEY, self._engine.snapshot(now), now=now)
 
-    def _complaint_of(self, camera: Camera) -> Callable[[float], str]:
-        """A camera that is known to be away is no standstill; one that claims to be online and brings nothing is."""
-        patience = next(one.stall_seconds for one in self._config.cameras if one.name == camera.name) + GRACE_SECONDS
-
-        def complaint(now: float) -> str:
-            status = camera.state.status
-            last = self._last_frames.setdefault(camera.name, now)
-            if status not in {CameraStatus.ONLINE, CameraStatus.DARK} or camera.finished:
-                self._last_frames[camera.name] = now
-            elif now - last > patience:
-                return f"is {status} and has brought no frame for {now - last:.0f} s"
-            return ""
-
-        return complaint
-
     # --- broker ---------------------------------------------------------------------------
 
     def _answer_broker(self) -> None:
@@ -280,7 +271,6 @@ class Daemon:
         if response is None:
             return
         self._publisher.publish(response, correlation_data=command.correlation_data)
-        self._remember_alerts(now)  # one may have been acknowledged
         self._teller.tell_active_alerts(now)
         self._hurry_health(now)
         self._next_tick = now.monotonic  # let every topic show at once what it has changed

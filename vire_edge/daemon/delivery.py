@@ -9,8 +9,9 @@ from queue import SimpleQueue
 from vire_edge.domain import Message
 from vire_edge.mqtt import ConnectionStats, MqttConnection, MqttEvent
 
-STANDSTILL_SECONDS = 120.0
-"""The connection's thread waits for names to resolve and for brokers that do not answer; never for as long as this."""
+STANDSTILL_SECONDS = 300.0
+"""The connection's thread waits for names to resolve, over several name servers and search domains: three minutes at
+most."""
 
 
 class Delivery:

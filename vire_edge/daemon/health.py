@@ -14,6 +14,8 @@ from vire_edge.daemon.supervision import Supervisor
 from vire_edge.domain import CameraStatus, Frame, Instant
 from vire_edge.messages import CameraHealth, DeliveryHealth, HealthPayload
 
+DUE_GRACE_SECONDS = 10.0
+"""Reports come with the main loop's ticks and over slow links; one that comes late by less than this is no alarm."""
 RATE_SECONDS = 10.0
 """What frame rate and latencies speak of."""
 MIN_RATE_SECONDS = 2.0
@@ -73,7 +75,7 @@ class HealthReporter:
             version=vire_edge.__version__,
             model=self._model,
             uptime_seconds=now.monotonic - self._started.monotonic,
-            next_due_at=now.utc + timedelta(seconds=self._interval_seconds),
+            next_due_at=now.utc + timedelta(seconds=self._interval_seconds + DUE_GRACE_SECONDS),
             paused_until=paused_until,
             cameras={camera.name: self._camera(camera, now.monotonic) for camera in self._cameras},
             delivery=DeliveryHealth(
@@ -83,6 +85,7 @@ class HealthReporter:
                 unheard=stats.unheard,
                 expired=self._outbox.expired,
                 evicted=self._outbox.evicted,
+                undeliverable=self._outbox.dropped - self._outbox.expired - self._outbox.evicted,
                 reconnects=stats.reconnects,
                 ignored_commands=stats.ignored_commands,
                 storage=self._outbox.trouble or _damage(self._outbox.set_aside),

@@ -37,6 +37,14 @@ class Camera(Protocol):
         """Return the newest frame that was not taken yet."""
 
     @property
+    def alive(self) -> bool:
+        """Whether the camera looks after its source."""
+
+    @property
+    def live(self) -> bool:
+        """Whether the source shows what happens now; a recording may rest in its gaps."""
+
+    @property
     def state(self) -> CameraState:
         """What the camera is doing."""
 
@@ -85,6 +93,10 @@ class Outbox(Memory, Protocol):
     @property
     def evicted(self) -> int:
         """Alerts that had to go because there were too many."""
+
+    @property
+    def dropped(self) -> int:
+        """Alerts that were not delivered, for whatever reason."""
 
     @property
     def trouble(self) -> str:

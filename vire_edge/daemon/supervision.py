@@ -12,12 +12,13 @@ import structlog
 
 from vire_edge.errors import StandstillError, VireError
 
-MAX_RESTARTS = 5
-"""So often a part is begun anew before the whole daemon is: what five fresh starts did not mend, systemd's may."""
+MAX_RESTARTS = 4
+"""So often a part is begun anew before the whole daemon is. With the waits in between that takes fifteen seconds: the
+daemon ends by itself, and remembers, before systemd's watchdog of thirty ends it."""
 STEADY_SECONDS = 600.0
 """A part that has moved for this long has recovered; its earlier restarts no longer count."""
 _FIRST_WAIT_SECONDS = 1.0
-"""Between two restarts; doubles each time, so that five of them fit into systemd's thirty seconds."""
+"""Between two restarts; doubles each time."""
 
 log = structlog.get_logger()
 

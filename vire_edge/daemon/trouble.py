@@ -37,7 +37,7 @@ class TroubleWatch:
         return frozenset(trouble for trouble, present in found.items() if present)
 
     def _loses_alerts(self, now: float) -> bool:
-        losses = self._outbox.expired + self._outbox.evicted
+        losses = self._outbox.dropped
         if losses > self._losses:
             self._losses, self._lost_at = losses, now
         return now - self._lost_at < LINGER_SECONDS

@@ -38,7 +38,7 @@ RESPONSE_EXPIRY_SECONDS = 60
 _TROUBLES = {
     DeviceTrouble.MODEL: "faces cannot be judged",
     DeviceTrouble.DELIVERY: "alerts do not reach anybody",
-    DeviceTrouble.STORAGE: "the disk cannot be written",
+    DeviceTrouble.STORAGE: "the disk fails, or what was on it was damaged",
 }
 """In words for a carer."""
 

@@ -172,6 +172,8 @@ class DeliveryHealth(_Wire):
     """Alerts that waited until nobody wanted them any more."""
     evicted: int
     """Alerts that had to go because too many waited: the mildest and oldest."""
+    undeliverable: int
+    """Alerts that the broker never takes, such as those too large for it."""
     reconnects: int
     ignored_commands: int
     """Commands that came too fast to be answered, or whose name nobody could answer."""
@@ -189,7 +191,7 @@ class HealthPayload(PausablePayload):
     """Architecture and file name."""
     uptime_seconds: Rounded
     next_due_at: Utc
-    """When the next report is due: later than that, something is wrong."""
+    """By when the next report has come, even over a slow link: later than that, something is wrong."""
     cameras: dict[str, CameraHealth]
     delivery: DeliveryHealth
     restarts: dict[str, int]
