@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 import tomllib
 from pathlib import Path
@@ -23,7 +24,7 @@ from vire_edge.config import (
     warn_of_readers,
 )
 from vire_edge.config.migration import Migration, up_to_date
-from vire_edge.config.toml import dump_toml
+from vire_edge.config.toml import dump_toml, write_toml
 from vire_edge.domain import AbsenceRule, CameraRule, DeviceRule, Emotion, SpikeRule, SustainedRule
 from vire_edge.errors import ConfigError, StorageError
 
@@ -353,6 +354,36 @@ def test_an_older_configuration_is_written_in_the_present_form_and_kept_beside_i
     }
     assert [stat.S_IMODE(path.stat().st_mode) for path in (config_file, backup)] == [0o640, 0o640]
     assert migrate_file(config_file, migrations=LATER) is None
+
+
+def another_group() -> int:
+    """A group that files of this process don't fall to by themselves, and that it may give them to."""
+    if os.geteuid() == 0:
+        return os.getegid() + 1
+    others = set(os.getgroups()) - {os.getegid()}
+    if not others:
+        pytest.skip("this user belongs to one group only")
+    return min(others)
+
+
+def test_whoever_could_read_an_older_configuration_can_read_it_in_the_present_form(config_file: Path) -> None:
+    # The installer gives the file to root and to the group of the daemon, which reads it through that group alone.
+    config_file.write_text('host = "broker"\ncameras = []\n')
+    os.chown(config_file, -1, another_group())
+    config_file.chmod(0o640)
+    before = config_file.stat()
+    backup = migrate_file(config_file, migrations=LATER)
+    assert backup is not None
+    for after in (config_file.stat(), backup.stat()):
+        assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
+        assert stat.S_IMODE(after.st_mode) == 0o640
+
+
+def test_a_configuration_that_cannot_be_replaced_stays_and_leaves_no_half(config_file: Path) -> None:
+    config_file.mkdir()
+    with pytest.raises(StorageError, match=r"config\.toml cannot be written: Is a directory"):
+        write_toml(config_file, {"mqtt": {"password": "hunter2"}})
+    assert [path.name for path in config_file.parent.iterdir()] == ["config.toml"]
 
 
 def test_the_command_leaves_a_file_of_the_present_version_alone(config_file: Path) -> None:

@@ -6,6 +6,7 @@ written. `vire-edge check-config --migrate` writes the present form and keeps th
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -61,6 +62,8 @@ def migrate_file(path: Path, *, migrations: Sequence[Migration] = MIGRATIONS) ->
         raise StorageError(f"{backup} is there already and would be overwritten; move it away first")
     try:
         shutil.copy2(path, backup)
+        replaced = path.stat()
+        os.chown(backup, replaced.st_uid, replaced.st_gid)
     except OSError as error:
         raise StorageError(f"backup {backup} cannot be written: {error.strerror}") from error
     write_toml(path, {"version": known} | migrated)  # the version at the top

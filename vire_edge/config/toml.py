@@ -6,6 +6,7 @@ import json
 import os
 import re
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,21 +64,25 @@ def _read_text(path: Path) -> str:
 
 
 def write_toml(path: Path, values: dict[str, Any]) -> None:
-    """Write a configuration file in one step, with the permissions of the one that it replaces.
+    """Write a configuration file in one step, with the owner, group and permissions of the one that it replaces.
 
     Raises:
         StorageError: it cannot be written.
     """
     half = path.with_name(path.name + ".half")
     try:
-        mode = path.stat().st_mode & 0o777
+        replaced = path.stat()
+        mode = replaced.st_mode & 0o777
         with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
             file.write(dump_toml(values))
             file.flush()
             os.fsync(file.fileno())
+        os.chown(half, replaced.st_uid, replaced.st_gid)  # root may write it; the daemon's group must read it
         half.chmod(mode)
         half.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            half.unlink()  # it may hold a password
         raise StorageError(f"configuration {path} cannot be written: {error.strerror}") from error
 
 
