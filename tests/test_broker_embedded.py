@@ -20,7 +20,7 @@ from vire_edge.domain import Message, Severity
 from vire_edge.errors import BrokerError
 from vire_edge.messages import Topics
 from vire_edge.mqtt import Connected, ConnectionStatus, MqttConnection, MqttVersion, RetryPolicy
-from vire_edge.mqtt.embedded import EmbeddedBroker
+from vire_edge.mqtt.embedded import STANDSTILL_SECONDS, EmbeddedBroker
 from vire_edge.mqtt.embedded_plugins import MAX_RETAINED_TOPICS
 from vire_edge.mqtt.observer import LinkChanged, Observer, Received
 
@@ -272,6 +272,19 @@ def test_it_stops_quickly_whatever_its_clients_do(start_broker: StartBroker, pau
     assert broker.stop(timeout_seconds=5.0)
     for connection in connections:
         connection.stop(None, timeout_seconds=1.0)
+
+
+def test_a_loop_that_takes_no_step_serves_nobody(broker: EmbeddedBroker) -> None:
+    assert broker.complaint(time.monotonic()) == ""
+    assert broker._loop is not None
+    stuck = threading.Event()
+    try:
+        broker._loop.call_soon_threadsafe(stuck.wait)
+        assert "has served nobody for" in broker.complaint(time.monotonic() + STANDSTILL_SECONDS + 2.0)
+    finally:
+        stuck.set()
+    assert broker.stop(timeout_seconds=10.0)
+    assert broker.complaint(time.monotonic()) == "has ended"
 
 
 def test_clients_come_back_after_it_is_started_again(start_broker: StartBroker) -> None:

@@ -70,7 +70,7 @@ def build_daemon(config: Config, wake: threading.Event, running: ExitStack) -> D
         broker = EmbeddedBroker(config.broker)
         broker.start()
         running.callback(broker.stop, timeout_seconds=1.5)
-        parts.append(Part("the embedded broker", lambda _now: "" if broker.alive else "has ended", broker.start))
+        parts.append(Part("the embedded broker", broker.complaint, broker.start))
         mqtt = broker.client_config(mqtt)
 
     def connect() -> MqttConnection:

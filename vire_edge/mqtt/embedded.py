@@ -31,6 +31,8 @@ SHUTDOWN_SECONDS = 1.0
 SESSION_EXPIRY_SECONDS = 3600
 """How long the session of a client that is away is kept."""
 MAX_CONNECTIONS = 64
+STANDSTILL_SECONDS = 30.0
+"""Its loop takes a step each second; one that has not for this long serves nobody."""
 _REPEAT_SECONDS = 60.0
 _LISTENER = "default"
 
@@ -51,12 +53,20 @@ class EmbeddedBroker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._error: BrokerError | None = None
+        self._last_step = float("-inf")
         self._thread = self._new_thread()
 
     @property
     def alive(self) -> bool:
         """Whether it runs."""
         return self._thread.is_alive()
+
+    def complaint(self, now: float) -> str:
+        """What stands still, `now` in monotonic seconds; empty while it serves."""
+        if not self.alive:
+            return "has ended"
+        silent = now - self._last_step
+        return f"has served nobody for {silent:.0f} s" if silent > STANDSTILL_SECONDS else ""
 
     def start(self) -> None:
         """Listen; again, if it has ended.
@@ -145,8 +155,12 @@ class EmbeddedBroker:
             await broker.shutdown()
             raise BrokerError(self._cannot_listen(error)) from error
         async with server:
-            self._listening.set()
-            await self._stopping.wait()
+            while not self._stopping.is_set():
+                self._last_step = time.monotonic()
+                self._listening.set()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(1.0):
+                        await self._stopping.wait()
             server.close()
             # amqtt's own way, to cancel each reader and wait for it, hangs for ever when a packet comes at that
             # moment (`asyncio.wait_for` of Python 3.11 loses the cancellation). So everybody leaves by the door first.
