@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -245,6 +247,21 @@ def test_the_state_directory_is_systemd_s_or_the_user_s() -> None:
     assert state_directory(Config(), environ={"STATE_DIRECTORY": "/var/lib/vire-edge"}) == Path("/var/lib/vire-edge")
     assert state_directory(Config(), environ={"XDG_STATE_HOME": "/x"}) == Path("/x/vire-edge")
     assert state_directory(Config(state_dir=Path("/y")), environ={}) == Path("/y")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_user_without_a_home_is_told_to_name_the_state_directory() -> None:
+    # As in a container that is run with --user: no HOME, and no entry among the users.
+    code = (
+        "import os; from vire_edge.config import Config, state_directory; from vire_edge.errors import ConfigError\n"
+        "os.setresuid(54321, -1, -1)\n"
+        "try:\n    state_directory(Config(), environ={})\n"
+        "except ConfigError as error:\n    print(error)"
+    )
+    homeless = {name: value for name, value in os.environ.items() if name != "HOME"}
+    done = subprocess.run([sys.executable, "-c", code], env=homeless, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert "user 54321 has no home; set state_dir" in done.stdout
 
 
 # --- what may be in the file's place ------------------------------------------------------------
