@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from vire_edge.config.base import ENV_PREFIX
+from vire_edge.config.rules import Alert
 from vire_edge.config.settings import Config, redact_source
 
 MAX_TOLD = 10
@@ -26,9 +27,12 @@ _PHRASES = {
     "literal_error": "{key} must be {expected}, got {value}",
     "enum": "{key} must be {expected}, got {value}",
     "union_tag_invalid": "{key}.kind must be one of {expected_tags}, got {tag}",
-    "union_tag_not_found": "{key}.kind is missing; it must be 'sustained', 'spike', 'absence' or 'camera'",
+    "union_tag_not_found": "{key}.kind is missing; it must be one of {kinds}",
 }
 """pydantic's error types in this project's words."""
+_KINDS = ", ".join(
+    repr(kind) for alert in get_args(get_args(Alert)[0]) for kind in get_args(alert.model_fields["kind"].annotation)
+)
 _TABLE_EXPECTED = frozenset({"dict_type", "model_type", "model_attributes_type"})
 
 
@@ -58,7 +62,7 @@ def _clause(detail: ErrorDetails, variables: Mapping[tuple[str, ...], str], valu
         return f"{key} is not a setting{_suggestion(location, as_variable=as_variable)}"
     if kind in _PHRASES:
         tag = _shown(context.get("tag"))
-        return _PHRASES[kind].format(key=key, value=value, **{**context, "tag": tag})
+        return _PHRASES[kind].format(key=key, value=value, **{**context, "tag": tag, "kinds": _KINDS})
     shown = "" if is_secret or isinstance(detail["input"], dict | list) else f", got {value}"
     if kind == "value_error":  # one of our own validators: its words already fit behind the key
         table = isinstance(detail["input"], dict)
