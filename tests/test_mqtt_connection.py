@@ -11,10 +11,11 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import trustme
 from brokers import PATIENCE_SECONDS, Certificates, Mosquitto, MosquittoFactory, Wire, free_port, wait_until
 from structlog.testing import capture_logs
 
@@ -844,6 +845,28 @@ def test_trouble_with_certificates_says_what_to_do(
     assert connection.stats().status is ConnectionStatus.CERTIFICATE
     assert connection.alive
     assert [line["event"] for line in lines] == ["broker_unavailable"]
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
+def test_a_clock_that_is_set_after_the_start_delays_nothing(
+    start_mosquitto: MosquittoFactory, tmp_path: Path, connect: Connect
+) -> None:
+    authority = trustme.CA()
+    valid_from = datetime.now(UTC) + timedelta(seconds=4)
+    issued = authority.issue_cert("localhost", not_before=valid_from, not_after=valid_from + timedelta(days=1))
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "broker.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "broker.key")
+    files = (f"certfile {tmp_path / 'broker.pem'}", f"keyfile {tmp_path / 'broker.key'}")
+    broker = start_mosquitto("allow_anonymous true", *files)
+    with capture_logs() as lines:
+        connection = connect(
+            broker.config(host="localhost", tls={"ca_file": tmp_path / "ca.pem"}), policy=RetryPolicy()
+        )
+        # A patient one would be back no sooner than 24 s after the first refusal.
+        until_connected(connection)
+    assert [line["event"] for line in lines] == ["broker_unavailable", "broker_connected"]
+    assert "is not valid yet; set this device's clock" in lines[0]["reason"]
 
 
 def test_a_missing_certificate_of_its_own_is_asked_for(

@@ -47,6 +47,14 @@ def test_a_certificate_that_is_not_valid_yet() -> None:
     error.verify_code = 9
     failure = failures.from_os_error(error, ENCRYPTED)
     assert failure.reason == "the certificate of broker.local:8883 is not valid yet; set this device's clock"
+    # The network sets it soon after the boot.
+    assert not failure.patient
+
+
+def test_a_certificate_that_has_expired_takes_a_person() -> None:
+    error = ssl.SSLCertVerificationError("x")
+    error.verify_code = 10
+    assert failures.from_os_error(error, ENCRYPTED).patient
 
 
 @pytest.mark.parametrize(

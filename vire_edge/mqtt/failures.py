@@ -36,11 +36,13 @@ class Failure:
     status: ConnectionStatus
     reason: str
     """The thing, its value and the remedy."""
+    passes: bool = False
+    """Whether it ends by itself, whatever its status."""
 
     @property
     def patient(self) -> bool:
         """Whether only a person can mend it (or two devices fight), so that trying again soon is of no use."""
-        return self.status in _PATIENT
+        return self.status in _PATIENT and not self.passes
 
 
 class LinkError(BrokerError):
@@ -56,7 +58,9 @@ def from_os_error(error: OSError | UnicodeError, config: MqttConfig) -> Failure:
     where = address(config)
     match error:
         case ssl.SSLCertVerificationError():
-            return Failure(ConnectionStatus.CERTIFICATE, _certificate(error, where))
+            # A device without a battery does not know the day until the network has told it.
+            clock_is_behind = error.verify_code == _NOT_YET_VALID
+            return Failure(ConnectionStatus.CERTIFICATE, _certificate(error, where), passes=clock_is_behind)
         case ssl.SSLError():
             return from_tls_text(str(error), where)
         case socket.gaierror() | UnicodeError():
