@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from brokers import wait_until
+from disks import Disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -197,6 +198,38 @@ def test_a_full_disk_costs_the_copy_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "state" / "state.sqlite3"
     full = f"{path} cannot be written (database or disk is full); make room on this disk"
     assert lines == ["No space left on device", full, "41 1 40", full, "''", "40 00 39 39"]
+
+
+def test_a_full_disk_of_small_blocks_ends_no_process(disk: Disk) -> None:
+    # Less than a page of memory each: of a file that is mapped, some can be missing.
+    script = """
+    outbox = Outbox.open(folder, 1000, at(0))
+    outbox.append([alert("before")], now=at(0))
+    ballast = folder.parent / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (65_536, 1024, 1):
+            try:
+                while file.write(bytes(size)) == size:
+                    pass
+            except OSError:
+                pass
+    for number in range(40):
+        outbox.append([alert(f"{number:02} " + "x" * 4000)], now=at(100 * number))
+        outbox.tend(at(100 * number))
+    print(outbox.trouble)
+    ballast.unlink()
+    outbox.tend(at(4000))
+    print(repr(outbox.trouble))
+    outbox.close()
+    print(len(Outbox.open(folder, 1000, at(4001))))
+    """
+    lines = [line for line in run(script, disk.state) if not line.startswith("2026-")]
+    path = disk.state / "state.sqlite3"
+    assert lines == [
+        f"{path} cannot be written (database or disk is full); make room on this disk",
+        "''",
+        "41",
+    ]
 
 
 def test_a_file_size_limit_is_survived_like_any_error_of_the_disk(folder: Path) -> None:
