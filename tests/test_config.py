@@ -469,6 +469,23 @@ def test_a_secret_that_every_user_can_read_is_warned_of(tmp_path: Path, config_f
         assert "hunter2" not in str(logs)
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "rtsp://camera.home/user=admin_password=hunter2_channel=1.sdp",
+        "http://camera.home/video?user=admin&pwd=hunter2",
+        "http://hunter2@camera.home/video",
+    ],
+)
+def test_a_camera_s_login_anywhere_in_its_address_is_a_secret(config_file: Path, source: str) -> None:
+    config_file.write_text(f'[[cameras]]\nsource = "{source}"\n')
+    config_file.chmod(0o644)
+    with capture_logs() as logs:
+        warn_of_readers(load_config(config_file, environ={}), config_file)
+    assert [entry["remedy"] for entry in logs] == [f"chmod o= {config_file}"]
+    assert "hunter2" not in str(logs)
+
+
 def test_a_file_without_a_secret_may_be_read_by_everyone(config_file: Path) -> None:
     config_file.write_text('[[cameras]]\nsource = "http://[broken"\n[mqtt]\nhost = "broker"\n')
     config_file.chmod(0o644)

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from pydantic import SecretStr
 
-from vire_edge.config.settings import Config
+from vire_edge.config.settings import Config, redact_source
 from vire_edge.config.toml import read_toml
 from vire_edge.errors import ConfigError
 
@@ -77,12 +77,11 @@ def warn_of_readers(config: Config, path: Path | None) -> None:
 
 
 def _holds_secret(values: dict[str, Any]) -> bool:
-    """Whether the file itself holds a password: a broker's, or one inside a camera's URL."""
+    """Whether the file itself holds a password: a broker's, or a camera's in what is never shown of its address."""
     if any("password" in values.get(section, {}) for section in ("mqtt", "broker")):
         return True
-    sources = (str(camera.get("source", "")) for camera in values.get("cameras", []))
-    logins = (source.partition("://")[2].rpartition("@")[0] for source in sources)
-    return any(":" in login for login in logins)
+    sources = [str(camera.get("source", "")) for camera in values.get("cameras", [])]
+    return any(redact_source(source) != source for source in sources)
 
 
 def _read_password(key: str, path: Path) -> SecretStr:
