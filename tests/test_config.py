@@ -28,7 +28,7 @@ from vire_edge.config import (
 from vire_edge.config.migration import Migration, up_to_date
 from vire_edge.config.toml import dump_toml, write_toml
 from vire_edge.domain import AbsenceRule, CameraRule, DeviceRule, Emotion, SpikeRule, SustainedRule
-from vire_edge.errors import ConfigError, StorageError
+from vire_edge.errors import ConfigError, ConfigUnavailableError, StorageError
 
 
 @pytest.fixture
@@ -169,6 +169,20 @@ def test_a_file_that_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b'device_id = "\xe4"')
     with pytest.raises(ConfigError, match="is not UTF-8 text"):
         load_config(tmp_path / "latin.toml", environ={})
+
+
+def test_a_file_that_cannot_be_read_now_is_worth_another_try(tmp_path: Path, config_file: Path) -> None:
+    # A regular file of which the kernel can read nothing: as a disk or a share that fails.
+    failing = Path("/proc/self/mem")
+    config_file.write_text(f'[mqtt]\nusername = "u"\npassword_file = "{failing}"\n')
+    for path in (failing, config_file):
+        with pytest.raises(ConfigUnavailableError, match="/proc/self/mem cannot be read: Input/output error") as caught:
+            load_config(path, environ={})
+        assert caught.value.exit_status == 75
+    for path in (tmp_path / "none.toml", tmp_path):
+        with pytest.raises(ConfigError) as wrong:
+            load_config(path, environ={})
+        assert wrong.value.exit_status == 78
 
 
 def test_passwords_come_from_a_file_or_systemd_and_never_show(tmp_path: Path, config_file: Path) -> None:

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import resource
+import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import psutil
 import pytest
+from brokers import wait_until
 from crafted_models import added_to_gray, crafted, doubled, external, padded, serialized, slow
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,9 +23,9 @@ from structlog.testing import capture_logs
 
 from vire_edge.emotions import OnnxEmotionClassifier, shipped_model_path
 from vire_edge.emotions.inspection import inspect
-from vire_edge.emotions.trial import try_out
+from vire_edge.emotions.trial import UnfinishedError, try_out
 from vire_edge.emotions.wire import MAX_FIELDS, MODEL, Record, RefusedError, Schema, read_model
-from vire_edge.errors import ModelError
+from vire_edge.errors import ModelError, ModelUnavailableError
 
 FACES = np.random.default_rng(1).integers(0, 256, (20, 48, 48), dtype=np.uint8)
 
@@ -200,6 +206,72 @@ def test_a_model_that_works_for_minutes_is_given_up_in_a_trial() -> None:
     inspect(content)
     with pytest.raises(RefusedError, match="takes more than 2 s of the processor"):
         try_out(content, cpu_seconds=2)
+
+
+# --- what says nothing about the model ----------------------------------------------------------
+
+
+def never_tried() -> Any:
+    """A model that does no harm and that this process has not opened before."""
+    model = crafted()
+    model.metadata_props.add(key="vire.note", value=uuid.uuid4().hex)
+    return model
+
+
+def trials() -> list[psutil.Process]:
+    """The processes that try out a model now."""
+    return [child for child in psutil.Process().children() if "vire_edge.emotions.trial" in " ".join(child.cmdline())]
+
+
+def test_a_machine_too_busy_for_a_trial_is_no_fault_of_the_model() -> None:
+    content = serialized(never_tried())
+    with pytest.raises(UnfinishedError, match=r"trying it out has taken more than 0\.01 s"):
+        try_out(content, wall_seconds=0.01)
+    try_out(content)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_trial_that_is_ended_from_outside_is_worth_another_one(tmp_path: Path, number: signal.Signals) -> None:
+    path = write(tmp_path / "model.onnx", never_tried())
+    with ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(OnnxEmotionClassifier, path)
+        wait_until(lambda: bool(trials()), what="the trial")
+        trials()[0].send_signal(number)
+        with pytest.raises(ModelUnavailableError, match=rf"model\.onnx: .* from outside \({number.name}\); try again"):
+            opening.result()
+    assert len(OnnxEmotionClassifier(path).classify(FACES)) == len(FACES)
+
+
+def test_a_file_that_cannot_be_read_now_is_worth_another_try() -> None:
+    # A regular file of which the kernel can read nothing: as a disk or a share that fails.
+    with pytest.raises(ModelUnavailableError, match="/proc/self/mem cannot be read: Input/output error") as caught:
+        OnnxEmotionClassifier(Path("/proc/self/mem"))
+    assert caught.value.exit_status == 75
+
+
+@pytest.mark.parametrize("wrong", ["none.onnx", "", "file/model.onnx"])
+def test_a_wrong_path_stays_wrong(tmp_path: Path, wrong: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ModelError) as caught:
+        OnnxEmotionClassifier(tmp_path / wrong)
+    assert caught.value.exit_status == 65
+
+
+def test_a_model_is_tried_out_once_in_a_process(tmp_path: Path) -> None:
+    """The daemon builds its pipeline anew in its main loop, which systemd watches over."""
+
+    def children() -> int:
+        """Grows with every child that has ended."""
+        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+
+    path, before = write(tmp_path / "model.onnx", never_tried()), children()
+    OnnxEmotionClassifier(path)
+    tried = children()
+    assert tried > before
+    OnnxEmotionClassifier(path)
+    assert children() == tried
+    OnnxEmotionClassifier(write(path, never_tried()))
+    assert children() > tried
 
 
 # --- what stays allowed ------------------------------------------------------------------------

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+MISPLACED = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+"""What a wrong path alone raises. Any other `OSError` on reading a file may pass: a disk, a share, a mount, a right."""
+
 
 class VireError(Exception):
     """The root: something went wrong that the user can understand and mend."""
@@ -21,6 +24,12 @@ class ConfigError(VireError):
     exit_status = 78  # EX_CONFIG
 
 
+class ConfigUnavailableError(ConfigError):
+    """A file of the configuration is there and cannot be read now: worth another try, which systemd makes."""
+
+    exit_status = 75  # EX_TEMPFAIL
+
+
 class CameraError(VireError):
     """A camera, stream, file or folder of images cannot be opened or read."""
 
@@ -31,6 +40,12 @@ class ModelError(VireError):
     """The model file is missing, damaged or breaks the model contract."""
 
     exit_status = 65  # EX_DATAERR
+
+
+class ModelUnavailableError(ModelError):
+    """The model is there and cannot be read or tried out now: worth another try, which systemd makes."""
+
+    exit_status = 75  # EX_TEMPFAIL
 
 
 class DatasetError(VireError):

@@ -39,7 +39,8 @@ def load_config(path: Path | None = None, *, environ: Mapping[str, str] | None =
         The validated configuration with its passwords read from their files or systemd's credentials.
 
     Raises:
-        ConfigError: the file is missing, unreadable or no TOML, or a key or value is wrong.
+        ConfigError: the file is missing or no TOML, or a key or value is wrong.
+        ConfigUnavailableError: it, or a file of a password, cannot be read now.
     """
     environ = os.environ if environ is None else environ
     path = chosen_path(path)

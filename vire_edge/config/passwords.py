@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from vire_edge.config.settings import Config, redact_source
 from vire_edge.config.toml import read_toml
-from vire_edge.errors import ConfigError
+from vire_edge.errors import MISPLACED, ConfigError, ConfigUnavailableError
 
 MAX_PASSWORD_BYTES = 4096
 _log = structlog.get_logger()
@@ -33,7 +33,8 @@ def with_passwords(config: Config) -> Config:
     """Return the configuration with the passwords that stand in files.
 
     Raises:
-        ConfigError: such a file cannot be read, or its first line is no password.
+        ConfigError: such a file is missing, or its first line is no password.
+        ConfigUnavailableError: such a file cannot be read now.
     """
     changes: dict[str, Any] = {}
     for name, section in (("mqtt", config.mqtt), ("broker", config.broker)):
@@ -89,7 +90,8 @@ def _read_password(key: str, path: Path) -> SecretStr:
         with path.open("rb") as file:
             first_line = file.readline(MAX_PASSWORD_BYTES + 1).decode("utf-8").rstrip("\r\n")
     except OSError as error:
-        raise ConfigError(f"{key}: {path} cannot be read: {error.strerror}") from None
+        kind = ConfigError if isinstance(error, MISPLACED) else ConfigUnavailableError
+        raise kind(f"{key}: {path} cannot be read: {error.strerror}") from None
     except ValueError:  # no UTF-8, or a path that cannot be one
         raise ConfigError(f"{key}: {path!r} is no text file in UTF-8") from None
     if len(first_line) > MAX_PASSWORD_BYTES:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from vire_edge.errors import ConfigError, StorageError
+from vire_edge.errors import MISPLACED, ConfigError, ConfigUnavailableError, StorageError
 
 MAX_BYTES = 1 << 20
 """A whole configuration has some ten thousand."""
@@ -22,7 +22,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a configuration file.
 
     Raises:
-        ConfigError: it is missing, unreadable, too large, or no TOML.
+        ConfigError: it is missing, too large, or no TOML.
+        ConfigUnavailableError: it cannot be read now.
     """
     text = _read_text(path)
     for number, line in enumerate(text.split("\n"), start=1):
@@ -51,7 +52,8 @@ def _read_text(path: Path) -> str:
             f"configuration {path} does not exist; make one with: vire-edge check-config --example > {path}"
         ) from None
     except OSError as error:
-        raise ConfigError(f"configuration {path} cannot be read: {error.strerror}") from None
+        kind = ConfigError if isinstance(error, MISPLACED) else ConfigUnavailableError
+        raise kind(f"configuration {path} cannot be read: {error.strerror}") from None
     except ValueError:  # a NUL byte in it
         raise ConfigError(f"configuration {str(path)!r} cannot be the name of a file") from None
     if len(content) > MAX_BYTES:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from vire_edge.domain import EmotionScores
 from vire_edge.emotions.inspection import inspect
 from vire_edge.emotions.session import Session, open_session
-from vire_edge.emotions.trial import try_out
+from vire_edge.emotions.trial import UnfinishedError, try_out
 from vire_edge.emotions.wire import RefusedError
-from vire_edge.errors import ModelError
+from vire_edge.errors import MISPLACED, ModelError, ModelUnavailableError
 
 SHIPPED_MODELS = ("vire.onnx", "vire-int8.onnx")
 MAX_MODEL_BYTES = 64 * 1024 * 1024
@@ -42,6 +42,7 @@ class OnnxEmotionClassifier:
     Raises:
         ModelError: the file is missing, damaged, holds what the exporter never writes, costs too much, or its input,
             output or labels differ.
+        ModelUnavailableError: it cannot be read or tried out now.
     """
 
     def __init__(self, path: Path | None = None, *, threads: int = 1) -> None:
@@ -78,6 +79,8 @@ def _open(path: Path, threads: int) -> Session:
         session = open_session(content, threads=threads)
     except RefusedError as error:
         raise ModelError(f"model {path}: {error}; {_REMEDY}") from error
+    except UnfinishedError as error:
+        raise ModelUnavailableError(f"model {path}: {error}; try again when the device is less busy") from error
     del content
     _return_freed_memory()
     return session
@@ -96,7 +99,8 @@ def _read(path: Path) -> bytes:
             f"model {path} does not exist; leave out model.path for the shipped one, or {_REMEDY}"
         ) from None
     except OSError as error:
-        raise ModelError(f"model {path} cannot be read: {error.strerror}") from None
+        kind = ModelError if isinstance(error, MISPLACED) else ModelUnavailableError
+        raise kind(f"model {path} cannot be read: {error.strerror}") from None
     except ValueError:  # a path with a NUL byte in it
         raise ModelError(f"model {str(path)!r} cannot be the name of a file; {_REMEDY}") from None
     if len(content) > MAX_MODEL_BYTES:
