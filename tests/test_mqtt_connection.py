@@ -54,6 +54,28 @@ STOPPED = Message(TOPICS.availability, b'{"status": "stopped"}', retain=True)
 Connect = Callable[..., MqttConnection]
 
 
+class RefusingWire(Wire):
+    """A wire to an MQTT 5 broker whose answers to messages carry another reason code."""
+
+    code: int | None = None
+
+    def _pass(self, data: bytes, source: socket.socket, sink: socket.socket) -> None:
+        if self.code is not None and source not in self._clients:
+            data = b"".join(self._with_code(packet) for packet in _short_packets(data))
+        super()._pass(data, source, sink)
+
+    def _with_code(self, packet: bytes) -> bytes:
+        is_answer = packet[0] == 0x40
+        return bytes([0x40, 3, *packet[2:4], self.code or 0]) if is_answer else packet
+
+
+def _short_packets(data: bytes) -> Iterator[bytes]:
+    while data:
+        end = 2 + data[1]
+        yield data[:end]
+        data = data[end:]
+
+
 @pytest.fixture
 def connect() -> Iterator[Connect]:
     """`connect(config)` starts a connection; all are stopped after the test."""
@@ -451,6 +473,46 @@ def test_alerts_that_may_not_pass_are_tried_again(
         broker._signal(signal.SIGHUP)
         assert numbers_until(observer, 2) == [1, 2]
         wait_until(lambda: connection.stats().delivered == 2, what="the acknowledgements")
+
+
+@pytest.mark.parametrize("code", [128, 131, 151])
+def test_a_refused_alert_is_tried_again_before_any_that_came_later(
+    mosquitto: Mosquitto, connect: Connect, code: int
+) -> None:
+    wire = RefusingWire(mosquitto.port)
+    connection = connect(MqttConfig(host="127.0.0.1", port=wire.port))
+    until_connected(connection)
+    wire.code = code
+    for number in range(3):
+        connection.publish(alert(number))
+    wait_until(lambda: connection.stats().unheard == 3, what="the refusal")
+    with listener(mosquitto) as observer:
+        wire.code = None
+        assert without_repeats(numbers_until(observer, 2)) == [0, 1, 2]
+        wait_until(lambda: connection.stats().delivered == 3, what="the acknowledgements")
+    assert (connection.stats().queued, connection.stats().unheard, connection.stats().dropped) == (0, 0, 0)
+    connection.stop(STOPPED, timeout_seconds=5.0)
+    wire.close()
+
+
+@pytest.mark.parametrize("code", [144, 153])
+def test_an_alert_that_can_never_pass_holds_up_no_other(mosquitto: Mosquitto, connect: Connect, code: int) -> None:
+    alerts = AlertQueue(10)
+    wire = RefusingWire(mosquitto.port)
+    connection = connect(MqttConfig(host="127.0.0.1", port=wire.port), alerts=alerts, probe_seconds=3600.0)
+    until_connected(connection)
+    wire.code = code
+    connection.publish(alert(0))
+    wait_until(lambda: alerts.dropped == 1, what="the refusal")
+    wire.code = None
+    assert connection.stats().unheard == 0
+    with listener(mosquitto) as observer:
+        connection.publish(alert(1))
+        assert 1 in numbers_until(observer, 1)
+        wait_until(lambda: connection.stats().delivered == 1, what="the acknowledgement")
+    assert (len(alerts), alerts.dropped) == (0, 1)
+    connection.stop(STOPPED, timeout_seconds=5.0)
+    wire.close()
 
 
 def test_a_fresh_connection_takes_over_from_one_that_stands_still(

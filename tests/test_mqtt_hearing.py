@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vire_edge.mqtt.hearing import NO_SUBSCRIBERS, NOT_AUTHORIZED, TAKEN, Hearing
+from vire_edge.mqtt.hearing import NO_SUBSCRIBERS, TAKEN, Hearing
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_the_first_alert_of_a_connection_goes_alone(hearing: Hearing) -> None:
     assert not hearing.may_send(in_flight=1, now=0.0)
 
 
-@pytest.mark.parametrize("code", [NO_SUBSCRIBERS, NOT_AUTHORIZED])
+@pytest.mark.parametrize("code", [NO_SUBSCRIBERS, 128, 131, 135, 151])
 def test_while_nobody_hears_one_goes_every_half_minute(hearing: Hearing, code: int) -> None:
     hearing.sent(0.0)
     assert not hearing.learn(code)
@@ -46,8 +46,12 @@ def test_a_new_alert_does_not_wait_for_that(hearing: Hearing) -> None:
     assert not hearing.may_send(in_flight=0, now=0.2)
 
 
-def test_another_refusal_says_nothing_of_the_listeners(hearing: Hearing) -> None:
+def test_a_refusal_is_asked_again_by_one_even_where_somebody_heard(hearing: Hearing) -> None:
     hearing.learn(TAKEN)
+    hearing.sent(0.0)
     assert not hearing.learn(151)
-    assert hearing.may_send(in_flight=5, now=0.0)
+    assert hearing.nobody
+    assert not hearing.may_send(in_flight=0, now=29.9)
+    assert hearing.may_send(in_flight=0, now=30.0)
+    assert hearing.learn(TAKEN)
     assert not hearing.nobody

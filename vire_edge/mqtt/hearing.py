@@ -4,6 +4,8 @@ All alerts go to one topic, so any of them can ask for all. While it is not know
 subscribed, one is sent at a time, the oldest: were ten under way when a caregiver comes back, she
 would get the later ones first and never the earlier ones in their order. Once somebody hears, ten
 are under way again; only who leaves and comes back within their flight can miss that order.
+
+A refusal is asked again like that, too: a right may be given back and a quota run free, and nobody tells.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ TAKEN = 0
 NO_SUBSCRIBERS = 16
 REFUSED = 128
 """Reason codes from this one on are refusals."""
-NOT_AUTHORIZED = 135
-"""A right may be given back, and nobody tells: asked again like for subscribers who are away."""
+UNDELIVERABLE = frozenset({144, 153})
+"""Topic name invalid, payload format invalid: refusals of this one message, now and for ever."""
 PROBE_SECONDS = 30.0
 """How often the oldest alert asks again whether somebody has come: small, and soon enough for a person."""
 
@@ -67,10 +69,9 @@ class Hearing:
         self._next_probe = now + self._probe_seconds
 
     def learn(self, code: int) -> bool:
-        """Learn from the reason code of an alert's answer; whether the alert has reached somebody."""
-        if code in {NO_SUBSCRIBERS, NOT_AUTHORIZED}:
-            self._heard = False
-        elif code < REFUSED:
-            self._heard = True
-            return True
-        return False
+        """Learn from the reason code of an alert's answer; whether the alert has reached somebody.
+
+        A code in `UNDELIVERABLE` tells nothing of the others.
+        """
+        self._heard = code != NO_SUBSCRIBERS and code < REFUSED
+        return self._heard

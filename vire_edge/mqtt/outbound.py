@@ -18,7 +18,7 @@ import structlog
 
 from vire_edge.alert_queue import AlertQueue, Queued
 from vire_edge.domain import Instant, Message
-from vire_edge.mqtt.hearing import PROBE_SECONDS, REFUSED, Hearing
+from vire_edge.mqtt.hearing import PROBE_SECONDS, REFUSED, UNDELIVERABLE, Hearing
 from vire_edge.mqtt.link import Accepted, Acknowledgement, Link
 
 WINDOW = 10
@@ -195,11 +195,12 @@ class Outbound:
             if isinstance(outgoing, _Answer):
                 self._answers.acknowledge([outgoing.queued.number])
             elif isinstance(outgoing, Queued):
-                if self._hearing.learn(answer.code):
+                if answer.code in UNDELIVERABLE:
+                    self._alerts.give_up(outgoing.number)
+                elif self._hearing.learn(answer.code):
                     delivered.append(outgoing.number)
-                elif self._hearing.nobody:
-                    self._cursor = 0
-                # Otherwise it stays queued: the next connection may find it welcome.
+                else:
+                    self._cursor = 0  # the oldest asks again
         if delivered:
             self.delivered += self._alerts.acknowledge(delivered)
 
