@@ -12,7 +12,7 @@ import pytest
 from brokers import Certificates
 
 from vire_edge.config import TlsConfig
-from vire_edge.errors import ConfigError
+from vire_edge.errors import ConfigError, ConfigUnavailableError
 from vire_edge.mqtt.tls import build_context
 
 
@@ -43,6 +43,12 @@ def test_a_missing_file(certificates: Certificates, tmp_path: Path, key: str) ->
     files = {"ca_file": certificates.ca, "cert_file": certificates.device_cert, "key_file": certificates.device_key}
     with pytest.raises(ConfigError, match=rf"mqtt\.tls\.{key}: {tmp_path}/none does not exist; correct the path"):
         build_context(TlsConfig.model_validate(files | {key: tmp_path / "none"}))
+
+
+def test_a_file_that_cannot_be_read_now_is_worth_another_try() -> None:
+    # A regular file of which the kernel can read nothing: as a disk or a share that fails.
+    with pytest.raises(ConfigUnavailableError, match=r"mqtt\.tls\.ca_file: .* \(Input/output error\)"):
+        build_context(TlsConfig(ca_file=Path("/proc/self/mem")))
 
 
 def test_a_folder_instead_of_a_file(tmp_path: Path) -> None:

@@ -6,14 +6,15 @@ import ssl
 from pathlib import Path
 
 from vire_edge.config import TlsConfig
-from vire_edge.errors import ConfigError
+from vire_edge.errors import MISPLACED, ConfigError, ConfigUnavailableError
 
 
 def build_context(config: TlsConfig) -> ssl.SSLContext:
     """Read the certificates.
 
     Raises:
-        ConfigError: a file is missing, unreadable, no PEM, encrypted, or the key does not fit the certificate.
+        ConfigError: a file is missing, no PEM, encrypted, or the key does not fit the certificate.
+        ConfigUnavailableError: a file cannot be read now.
     """
     for key, path in (("ca_file", config.ca_file), ("cert_file", config.cert_file), ("key_file", config.key_file)):
         if path is not None:
@@ -37,9 +38,8 @@ def _check_readable(key: str, path: Path) -> None:
     except FileNotFoundError:
         raise ConfigError(f"mqtt.tls.{key}: {path} does not exist; correct the path") from None
     except OSError as error:
-        raise ConfigError(
-            f"mqtt.tls.{key}: {path} cannot be read ({error.strerror}); let the daemon's user read it"
-        ) from None
+        kind = ConfigError if isinstance(error, MISPLACED) else ConfigUnavailableError
+        raise kind(f"mqtt.tls.{key}: {path} cannot be read ({error.strerror}); let the daemon's user read it") from None
 
 
 def _load_own(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> None:
