@@ -19,7 +19,15 @@ from daemons import PATIENCE_SECONDS, Daemon
 from vire_edge.cli.address_filter import needed_addresses
 from vire_edge.config import Config
 from vire_edge.daemon.daemon import CAMERA_STOP_SECONDS, DELIVERY_STOP_SECONDS, TICK_SECONDS
-from vire_edge.errors import ConfigError
+from vire_edge.errors import (
+    ConfigError,
+    ConfigUnavailableError,
+    ModelError,
+    ModelUnavailableError,
+    StandstillError,
+    StorageError,
+    VireError,
+)
 
 UNIT = Path(__file__).parents[1] / "systemd" / "vire-edge.service"
 RULES = UNIT.with_name("70-vire-edge.rules")
@@ -141,7 +149,14 @@ def test_a_missing_network_or_broker_delays_nothing(service: dict[str, list[str]
 def test_it_is_restarted_for_ever_but_not_with_a_wrong_configuration(service: dict[str, list[str]]) -> None:
     assert service["Restart"] == ["on-failure"]
     assert service["StartLimitIntervalSec"] == ["0"]
-    assert service["RestartPreventExitStatus"] == ["65 78"]
+    (never,) = service["RestartPreventExitStatus"]
+    assert set(map(int, never.split())) == {ConfigError.exit_status, ModelError.exit_status}
+
+
+@pytest.mark.parametrize("what_passes", [ConfigUnavailableError, ModelUnavailableError, StandstillError, StorageError])
+def test_it_is_restarted_after_what_may_pass(service: dict[str, list[str]], what_passes: type[VireError]) -> None:
+    (never,) = service["RestartPreventExitStatus"]
+    assert str(what_passes.exit_status) not in never.split()
 
 
 def test_the_state_is_private_and_no_core_dump_holds_a_picture(service: dict[str, list[str]]) -> None:
