@@ -234,6 +234,25 @@ def test_a_file_in_place_of_the_state_directory_is_a_failure(tmp_path: Path) -> 
     assert files.check_state_directory(Config(state_dir=tmp_path / "file" / "state")).status is Status.FAILURE
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_user_without_a_home_is_told_to_name_the_state_directory(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from vire_edge.cli.doctor import files\n"
+        "from vire_edge.config import Config\n"
+        "os.setresuid(54321, -1, -1)\n"
+        "for named in (None, Path(sys.argv[1])):\n"
+        "    check = files.check_state_directory(Config(state_dir=named))\n"
+        "    print(check.status.value, check.remedy)"
+    )
+    homeless = {name: value for name, value in os.environ.items() if name not in {"HOME", "XDG_STATE_HOME"}}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, env=homeless, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    without, named = done.stdout.splitlines()
+    assert without == f"{Status.FAILURE.value} set state_dir or VIRE_EDGE_STATE_DIR"
+    assert named.strip() == Status.OK.value
+
+
 def test_a_state_directory_open_to_everybody_is_a_warning(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     check = files.check_state_directory(Config(state_dir=tmp_path))

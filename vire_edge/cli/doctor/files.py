@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from vire_edge.cli.doctor.check import Check, failed_with, failure, ok, warning
@@ -15,6 +16,7 @@ from vire_edge.errors import ConfigError
 SERVICE_HOME = Path("/var/lib/vire-edge")
 """The service's StateDirectory, and its user's home."""
 
+_STATE = "state directory"
 _FULL_MB, _NEARLY_FULL_MB = 50, 500
 
 
@@ -50,10 +52,16 @@ def check_secrets(config: Config, path: Path | None) -> list[Check]:
 def check_state_directory(config: Config) -> Check:
     """Whether what must survive a restart can be written, is private, and fits on the disk."""
     environ = dict(os.environ)
-    if "STATE_DIRECTORY" not in environ and Path.home() == SERVICE_HOME:
-        environ["STATE_DIRECTORY"] = str(SERVICE_HOME)  # asked as the service's user: mean the service's place
-    folder = state_directory(config, environ=environ)
-    name = "state directory"
+    with suppress(RuntimeError):  # the user has no home: not the service's user
+        if "STATE_DIRECTORY" not in environ and Path.home() == SERVICE_HOME:
+            environ["STATE_DIRECTORY"] = str(SERVICE_HOME)  # asked as the service's user: mean the service's place
+    try:
+        return _check_state(state_directory(config, environ=environ))
+    except ConfigError as error:
+        return failed_with(_STATE, error)
+
+
+def _check_state(folder: Path) -> Check:
     remedy = "set state_dir to a folder that the daemon's user may write"
     if folder.exists():
         try:
@@ -61,21 +69,21 @@ def check_state_directory(config: Config) -> Check:
                 probe.write(b"doctor")
                 probe.flush()
         except OSError as error:
-            return failure(name, f"{folder} cannot be written ({(error.strerror or str(error)).lower()})", remedy)
+            return failure(_STATE, f"{folder} cannot be written ({(error.strerror or str(error)).lower()})", remedy)
         existing = folder
     else:
         existing = next(parent for parent in folder.absolute().parents if parent.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-            return failure(name, f"{folder} does not exist and cannot be made in {existing}", remedy)
+            return failure(_STATE, f"{folder} does not exist and cannot be made in {existing}", remedy)
     free_mb = shutil.disk_usage(existing).free // 2**20
     detail = f"{folder}, {free_mb:,} MB free" + ("" if folder.exists() else " (made at the first start)")
     if free_mb < _FULL_MB:
-        return failure(name, detail, "free some space on the disk")
+        return failure(_STATE, detail, "free some space on the disk")
     if free_mb < _NEARLY_FULL_MB:
-        return warning(name, detail, "free some space on the disk before it is full")
+        return warning(_STATE, detail, "free some space on the disk before it is full")
     if folder.exists() and stat.S_IMODE(folder.stat().st_mode) & 0o007:
-        return warning(name, f"{folder} can be read by every user", f"make it private: chmod 0700 {folder}")
-    return ok(name, detail)
+        return warning(_STATE, f"{folder} can be read by every user", f"make it private: chmod 0700 {folder}")
+    return ok(_STATE, detail)
 
 
 def _is_forbidden(path: Path) -> bool:
