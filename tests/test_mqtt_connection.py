@@ -475,6 +475,39 @@ def test_alerts_that_may_not_pass_are_tried_again(
         wait_until(lambda: connection.stats().delivered == 2, what="the acknowledgements")
 
 
+def test_states_that_may_not_pass_come_as_soon_as_they_may(
+    start_mosquitto: MosquittoFactory, tmp_path: Path, connect: Connect
+) -> None:
+    rights = tmp_path / "rights"
+    rights.write_text("topic read vire/#\n")
+    rights.chmod(0o600)
+    broker = start_mosquitto("allow_anonymous true", f"acl_file {rights}")
+    room = TOPICS.state("room")
+    with capture_logs() as lines, listener(broker) as observer:
+        connection = connect(broker.config())
+        connection.publish(Message(room, b"old", retain=True))
+        connection.publish(ONLINE)
+        connection.publish(Message(room, b"new", retain=True))
+        wait_until(lambda: broker.log.count("Denied PUBLISH from vire-edge-hall") >= 8, what="further attempts")
+        assert connection.stats().connected
+        assert "allow this user to publish there" in connection.stats().last_error
+        rights.write_text("topic readwrite vire/#\n")
+        broker._signal(signal.SIGHUP)
+        arrived: dict[str, bytes] = {}
+
+        def look() -> bool:
+            received = observer.receive(0.05)
+            if isinstance(received, Received):
+                arrived[received.topic] = received.payload
+            return len(arrived) == 2
+
+        wait_until(look, what="both states")
+        assert arrived == {room: b"new", TOPICS.availability: ONLINE.payload}
+        wait_until(lambda: not connection.stats().last_error, what="the refusals to be over")
+    # One line for each topic, however often it was refused.
+    assert len([line for line in lines if line["event"] == "message_refused"]) == 2
+
+
 @pytest.mark.parametrize("code", [128, 131, 151])
 def test_a_refused_alert_is_tried_again_before_any_that_came_later(
     mosquitto: Mosquitto, connect: Connect, code: int

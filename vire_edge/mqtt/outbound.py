@@ -9,17 +9,16 @@ subscribes later.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
-
-import structlog
 
 from vire_edge.alert_queue import AlertQueue, Queued
 from vire_edge.domain import Instant, Message
 from vire_edge.mqtt.hearing import PROBE_SECONDS, REFUSED, UNDELIVERABLE, Hearing
 from vire_edge.mqtt.link import Accepted, Acknowledgement, Link
+from vire_edge.mqtt.refusals import Refusals
+from vire_edge.mqtt.states import State, States
 
 WINDOW = 10
 """Messages that may be unacknowledged at a time: what a crash of the broker may make us repeat."""
@@ -29,8 +28,6 @@ MAX_ANSWERS = 64
 """Answers kept for a connection that broke before they went out."""
 _OVERHEAD_BYTES = 64
 """Header and properties of a PUBLISH, generously."""
-
-log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class AlertStore(Protocol):
@@ -68,13 +65,6 @@ class AlertStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _State:
-    message: Message
-    after: int
-    """The number of the last alert that came before it."""
-
-
-@dataclass(frozen=True, slots=True)
 class _Answer:
     queued: Queued
 
@@ -91,17 +81,15 @@ class Outbound:
 
         Args:
             alerts: keeps the alerts.
-            probe_seconds: how often to try whether somebody has subscribed.
+            probe_seconds: how often to try whether somebody has subscribed, and whether a refusal has ended.
         """
         self.delivered = 0
         """Alerts that the broker took for a subscriber, or took without saying for whom."""
-        self.refusal = ""
-        """What the broker does not let us publish, and the remedy; empty while it takes everything."""
         self._alerts = alerts
         self._answers = AlertQueue(MAX_ANSWERS)
         self._hearing = Hearing(probe_seconds)
-        self._lock = threading.Lock()
-        self._states: dict[str, _State] = {}
+        self._states = States(probe_seconds)
+        self._refusals = Refusals()
         self._in_flight: dict[int, _Outgoing] = {}
         self._cursor = 0
         self._answered = 0
@@ -113,6 +101,11 @@ class Outbound:
     def queued(self) -> int:
         """Alerts and answers that the broker has not acknowledged."""
         return len(self._alerts) + len(self._answers)
+
+    @property
+    def refusal(self) -> str:
+        """What the broker does not take, and the remedy; empty while it takes everything."""
+        return self._refusals.text
 
     @property
     def in_flight(self) -> int:
@@ -132,9 +125,7 @@ class Outbound:
     def put(self, message: Message, *, now: Instant, correlation_data: bytes | None = None) -> None:
         """Take a message: a retained one replaces the last of its topic, alerts and answers queue up."""
         if message.retain:
-            with self._lock:
-                self._states.pop(message.topic, None)
-                self._states[message.topic] = _State(message, after=self._alerts.last_number)
+            self._states.put(message, after=self._alerts.last_number)
         elif message.severity is None:
             self._answers.append([message], now=now, correlation_data=correlation_data)
         else:
@@ -152,14 +143,11 @@ class Outbound:
         self._maximum_bytes = accepted.maximum_packet_bytes
         self._state_next = True
         self._hearing.connected()
-        self.refusal = ""
+        self._refusals.connected()
 
     def disconnected(self) -> None:
         """The connection is gone: what was in flight waits again, states only if there is no newer one."""
-        with self._lock:
-            for outgoing in self._in_flight.values():
-                if isinstance(outgoing, Message):
-                    self._states.setdefault(outgoing.topic, _State(outgoing, after=0))
+        self._states.put_back(self._states_in_flight)
         self._in_flight.clear()
 
     def idle(self, now: float) -> bool:
@@ -168,12 +156,12 @@ class Outbound:
         return not waits
 
     def forget(self, topic: str) -> None:
-        """Drop a state that has not been sent yet."""
-        with self._lock:
-            self._states.pop(topic, None)
+        """Drop a state that has not been sent yet, or was not taken."""
+        self._states.forget(topic)
 
     def send(self, link: Link, now: float) -> None:
-        """Fill the window."""
+        """Fill the window; `now` in monotonic seconds."""
+        self._states.retry(now)
         while len(self._in_flight) < self._window and (outgoing := self._next(now)) is not None:
             if isinstance(outgoing, Message):
                 number = link.publish(outgoing, expiry_seconds=outgoing.expiry_seconds)
@@ -191,7 +179,9 @@ class Outbound:
             if outgoing is None:
                 continue
             if answer.code >= REFUSED:
-                self._refused(_topic(outgoing), answer.name)
+                self._refusals.refused(_topic(outgoing), answer.code, answer.name)
+            else:
+                self._refusals.taken(_topic(outgoing))
             if isinstance(outgoing, _Answer):
                 self._answers.acknowledge([outgoing.queued.number])
             elif isinstance(outgoing, Queued):
@@ -201,6 +191,8 @@ class Outbound:
                     delivered.append(outgoing.number)
                 else:
                     self._cursor = 0  # the oldest asks again
+            elif answer.code >= REFUSED and answer.code not in UNDELIVERABLE:
+                self._keep_refused(outgoing)
         if delivered:
             self.delivered += self._alerts.acknowledge(delivered)
 
@@ -219,22 +211,21 @@ class Outbound:
         if state is None:
             return None
         self._state_next = False
-        with self._lock:
-            # Perhaps a newer one by now.
-            return self._states.pop(state.message.topic).message
+        return self._states.take(state.message.topic)
 
-    def _goes_first(self, alert: Queued, state: _State) -> bool:
+    def _keep_refused(self, state: Message) -> None:
+        if all(newer.topic != state.topic for newer in self._states_in_flight):
+            self._states.refuse(state)
+
+    def _goes_first(self, alert: Queued, state: State) -> bool:
         if len(self._alerts) - len(self._alerts_in_flight) > BACKLOG:
             return not self._state_next
         return alert.number <= state.after
 
-    def _next_state(self) -> _State | None:
-        with self._lock:
-            for topic, state in list(self._states.items()):
-                if self._fits(state.message):
-                    return state
-                del self._states[topic]
-        return None
+    def _next_state(self) -> State | None:
+        while (state := self._states.first()) is not None and not self._fits(state.message):
+            self._states.forget(state.message.topic)
+        return state
 
     def _next_answer(self, now: float) -> _Answer | None:
         while (queued := self._answers.after(self._answered, now=now)) is not None:
@@ -262,18 +253,16 @@ class Outbound:
     def _alerts_in_flight(self) -> set[int]:
         return {outgoing.number for outgoing in self._in_flight.values() if isinstance(outgoing, Queued)}
 
+    @property
+    def _states_in_flight(self) -> list[Message]:
+        return [outgoing for outgoing in self._in_flight.values() if isinstance(outgoing, Message)]
+
     def _fits(self, message: Message) -> bool:
         size = len(message.topic.encode()) + len(message.payload) + _OVERHEAD_BYTES
         if self._maximum_bytes is None or size <= self._maximum_bytes:
             return True
-        self._refused(message.topic, f"{size} bytes, it takes {self._maximum_bytes}")
+        self._refusals.too_large(message.topic, size, self._maximum_bytes)
         return False
-
-    def _refused(self, topic: str, why: str) -> None:
-        text = f'the broker does not take messages on "{topic}" ({why}); allow this user to publish there'
-        if text != self.refusal:
-            self.refusal = text
-            log.warning("message_refused", reason=text)
 
 
 def _topic(outgoing: _Outgoing) -> str:
