@@ -22,7 +22,9 @@ def check_config(
         typer.Option("--migrate", help="Also write a file of an older version in the present form; a backup is kept."),
     ] = False,
 ) -> None:
-    """Check a configuration file together with the environment; exit status 78 if anything is wrong.
+    """Check a configuration file together with the environment.
+
+    Exit status 78 if anything is wrong, 75 if the file cannot be read now.
 
     Example: vire-edge check-config --example > config.toml
     """
