@@ -842,6 +842,45 @@ def test_mqtt_5_is_tried_again_after_a_while(mosquitto: Mosquitto, connect: Conn
     wire.close()
 
 
+def test_a_broker_that_was_slow_at_first_is_soon_spoken_to_in_5_and_loses_no_unheard_alert(
+    mosquitto: Mosquitto, connect: Connect
+) -> None:
+    wire = Wire(mosquitto.port)
+    mosquitto.freeze()
+    policy = RetryPolicy(answer_seconds=2.0, first_seconds=0.05, stable_seconds=0.5, version_5_doubt_seconds=0.5)
+    connection = connect(MqttConfig(host="127.0.0.1", port=wire.port), policy=policy)
+    wait_until(lambda: wire.connections == 2, what="the second try, with 3.1.1")
+    mosquitto.thaw()
+    assert until_connected(connection).version is MqttVersion.V311
+    connection.publish(ONLINE)
+    # By itself, with no reconnect that anybody would have to wait for.
+    assert until_connected(connection).version is MqttVersion.V5
+    connection.publish(ONLINE)
+    connection.publish(alert(1))
+    wait_until(lambda: connection.stats().unheard == 1, what="the broker to say that nobody is there")
+    assert (connection.stats().version, connection.stats().delivered) == (MqttVersion.V5, 0)
+    wait_until(lambda: retained_availability(mosquitto) == ONLINE.payload, what="online after the last will")
+    connection.stop(STOPPED, timeout_seconds=5.0)
+    wire.close()
+
+
+def test_a_broker_without_mqtt_5_that_is_asked_again_keeps_its_connection(
+    mosquitto: Mosquitto, observer: Observer, connect: Connect
+) -> None:
+    wire = Wire(mosquitto.port, on_mqtt_5="silence")
+    policy = RetryPolicy(answer_seconds=0.5, stable_seconds=0.2, version_5_doubt_seconds=0.2)
+    connection = connect(MqttConfig(host="127.0.0.1", port=wire.port), policy=policy)
+    assert until_connected(connection).version is MqttVersion.V311
+    wait_until(lambda: wire.connections >= 4, what="two further attempts")
+    connection.publish(alert(1))
+    assert numbers_until(observer, 1) == [1]
+    with pytest.raises(queue.Empty):
+        connection.events.get_nowait()
+    assert (connection.stats().version, connection.stats().reconnects) == (MqttVersion.V311, 0)
+    connection.stop(STOPPED, timeout_seconds=5.0)
+    wire.close()
+
+
 @pytest.mark.usefixtures("observer")
 def test_a_broker_that_falls_silent_is_left_and_found_again(mosquitto: Mosquitto, connect: Connect) -> None:
     wire = Wire(mosquitto.port)

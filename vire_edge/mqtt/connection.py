@@ -215,6 +215,10 @@ class MqttConnection:
         self._last_progress = time.monotonic()
         return self._cut_short or self._last_progress >= self._deadline
 
+    def _is_stopping(self) -> bool:
+        """Asked while we dial beside a connection that stands."""
+        return self._is_late() or self._stopping.is_set()
+
     def _converse(self) -> Failure | None:
         """Hold one connection from its beginning to its end; None when it ended because we stop."""
         left = max(0.1, min(60.0, self._deadline - time.monotonic()))
@@ -239,6 +243,10 @@ class MqttConnection:
                     held = True
                     self._standing.held(accepted)
                     self._dialer.held()
+                if (newer := self._dialer.ask_for_5(cancelled=self._is_stopping)) is not None:
+                    self._leave(link)
+                    (link, accepted), began, held = newer, time.monotonic(), False
+                    self._greet(link, accepted)
             self._say_goodbye(link)
         except LinkError as error:
             self._collect(link)
@@ -252,6 +260,14 @@ class MqttConnection:
         self._outbound.connected(accepted)
         self._inbox.connected()
         self._inbox.put(Connected(accepted.version, accepted.session_present))
+
+    def _leave(self, link: Link) -> None:
+        """Let go of a connection whose place another has taken, after reading what it still brought."""
+        with contextlib.suppress(LinkError):  # the broker has ended it
+            link.pump(0.0)
+        self._collect(link)
+        link.abandon()
+        self._outbound.disconnected()
 
     def _exchange(self, link: Link, timeout_seconds: float) -> None:
         self._last_progress = time.monotonic()

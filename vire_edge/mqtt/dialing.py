@@ -35,25 +35,33 @@ class RetryPolicy:
     """So many connections in a row that do not hold are worth a line on what may be behind it."""
     version_5_again_seconds: float = 600.0
     """After a broker refused MQTT 5 it is asked again at the first reconnect after this: it may be a new one."""
+    version_5_doubt_seconds: float = 60.0
+    """After it was merely silent it is asked again so long after the connection has proved stable, and then each
+    time after twice as long: only MQTT 5 tells whether an alert has reached somebody."""
 
 
 class VersionChoice:
     """MQTT 5, or 3.1.1 where the broker does not speak it."""
 
-    PATIENCE_WITH_A_KNOWN_SPEAKER = 3
+    KNOWN_SECONDS = 3600.0
+    """A broker that spoke 5 and was silent for this long may be another by now."""
 
-    def __init__(self, first: MqttVersion, again_seconds: float) -> None:
+    def __init__(self, first: MqttVersion, again_seconds: float, doubt_seconds: float) -> None:
         """Begin with `first`.
 
         Args:
             first: the version to try first.
             again_seconds: when to try MQTT 5 again after it failed.
+            doubt_seconds: when to ask for it beside a stable connection, if it failed by silence.
         """
         self._version = first
         self._again_seconds = again_seconds
         self._again_at = float("inf")
+        self._doubt_seconds = doubt_seconds
+        self._in_doubt = False
+        self._ask_at = float("inf")
         self._speaks_5 = False
-        self._silent = 0
+        self._silent_since: float | None = None
 
     def choose(self, now: float) -> MqttVersion:
         """The version for the next connection, `now` in monotonic seconds."""
@@ -64,8 +72,27 @@ class VersionChoice:
 
     def accepted(self, version: MqttVersion) -> None:
         """The broker accepted a connection."""
-        self._silent = 0
-        self._speaks_5 = self._speaks_5 or version is MqttVersion.V5
+        self._silent_since = None
+        self._ask_at = float("inf")
+        if version is MqttVersion.V5:
+            self._version = version
+            self._again_at = float("inf")
+            self._speaks_5, self._in_doubt = True, False
+
+    def held(self, now: float) -> None:
+        """The connection has proved stable at `now`, monotonic seconds."""
+        if self._in_doubt:
+            self._ask_at = now + self._doubt_seconds
+
+    def should_ask(self, now: float) -> bool:
+        """Whether it is time to ask for MQTT 5 although a connection stands; `now` in monotonic seconds."""
+        return now >= self._ask_at
+
+    def asked_in_vain(self, status: ConnectionStatus, now: float) -> None:
+        """The broker did not accept MQTT 5 this time either; the connection stands."""
+        self._in_doubt = status is not ConnectionStatus.VERSION
+        self._doubt_seconds *= 2
+        self._ask_at = now + self._doubt_seconds if self._in_doubt else float("inf")
 
     def failed(self, status: ConnectionStatus, version: MqttVersion, now: float) -> MqttVersion | None:
         """Learn from a connection that the broker did not accept.
@@ -77,14 +104,18 @@ class VersionChoice:
             The other version when it is worth trying at once.
         """
         if status is ConnectionStatus.NO_ANSWER:
-            self._silent += 1
-            if self._speaks_5 and self._silent % self.PATIENCE_WITH_A_KNOWN_SPEAKER:
+            self._silent_since = now if self._silent_since is None else self._silent_since
+            self._speaks_5 = self._speaks_5 and now - self._silent_since < self.KNOWN_SECONDS
+            if self._speaks_5:
                 return None
-        elif status is not ConnectionStatus.VERSION:
+        elif status is ConnectionStatus.VERSION:
+            self._speaks_5 = False
+        else:
             return None
         if version is MqttVersion.V5:
             self._version = MqttVersion.V311
             self._again_at = now + self._again_seconds
+            self._in_doubt = status is ConnectionStatus.NO_ANSWER
             return self._version
         # Neither is answered: begin anew with 5 when the wait is over.
         self._version = MqttVersion.V5
@@ -117,7 +148,9 @@ class Dialer:
         self._client_id = client_id
         self._will = will
         self._policy = policy or RetryPolicy()
-        self._versions = VersionChoice(first_version, self._policy.version_5_again_seconds)
+        self._versions = VersionChoice(
+            first_version, self._policy.version_5_again_seconds, self._policy.version_5_doubt_seconds
+        )
         self._failures = 0
         self._patient = False
         self._random = random.Random()  # noqa: S311  # spreads reconnects, guards nothing
@@ -163,9 +196,33 @@ class Dialer:
             self._versions.failed(error.failure.status, version, time.monotonic())
             raise
 
+    def ask_for_5(self, *, cancelled: Callable[[], bool]) -> tuple[Link, Accepted] | None:
+        """Ask for MQTT 5 beside a connection that stands, if that fell back on silence and the time has come.
+
+        A broker that speaks it gives up the old connection for the new one, which has the same name; one that does
+        not lets the old one stand.
+
+        Args:
+            cancelled: asked twice a second whether to give up.
+
+        Returns:
+            What takes the old one's place; None to go on with that.
+        """
+        if not self._versions.should_ask(time.monotonic()):
+            return None
+        try:
+            link = self._prepare(MqttVersion.V5)
+            accepted = link.open(timeout_seconds=self._policy.answer_seconds, cancelled=cancelled)
+        except LinkError as error:
+            self._versions.asked_in_vain(error.failure.status, time.monotonic())
+            return None
+        self._versions.accepted(MqttVersion.V5)
+        return link, accepted
+
     def held(self) -> None:
         """A connection has proved stable."""
         self._failures = 0
+        self._versions.held(time.monotonic())
 
     def wait_seconds(self, failure: Failure) -> float:
         """How long to wait after a failure before the next try."""
