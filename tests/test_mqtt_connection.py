@@ -88,6 +88,7 @@ def connect() -> Iterator[Connect]:
         client_id: str = "vire-edge-hall",
         alerts: AlertStore | None = None,
         probe_seconds: float = 0.2,
+        events: queue.SimpleQueue[MqttEvent] | None = None,
     ) -> MqttConnection:
         connection = MqttConnection(
             config,
@@ -98,6 +99,7 @@ def connect() -> Iterator[Connect]:
             policy=policy,
             alerts=alerts,
             probe_seconds=probe_seconds,
+            events=events,
         )
         started.append(connection)
         connection.start()
@@ -676,6 +678,21 @@ def test_commands_come_with_what_their_sender_wants_back(mosquitto: Mosquitto, c
     assert next_event(connection) == CommandReceived(
         "status", b"{}", retained=False, response_topic="app/answers", correlation_data=b"7"
     )
+
+
+def test_a_command_that_nobody_has_read_outlives_its_connection(mosquitto: Mosquitto, connect: Connect) -> None:
+    first = connect(mosquitto.config())
+    until_connected(first)
+    wait_until(lambda: "Sending SUBACK to vire-edge-hall" in mosquitto.log, what="the subscription")
+    command(mosquitto, "pause", '{"minutes": 5}')
+    wait_until(lambda: first.events.qsize() == 1, what="the command")
+    first.stop(None, timeout_seconds=0.0)
+    second = connect(mosquitto.config(), events=first.events)
+    assert next_event(second) == CommandReceived("pause", b'{"minutes": 5}', retained=False)
+    until_connected(second)
+    wait_until(lambda: mosquitto.log.count("Sending SUBACK to vire-edge-hall") == 2, what="the subscription")
+    command(mosquitto, "resume", "{}")
+    assert next_event(second) == CommandReceived("resume", b"{}", retained=False)
 
 
 def test_a_retained_command_is_flagged_both_live_and_after_a_reconnect(mosquitto: Mosquitto, connect: Connect) -> None:

@@ -54,6 +54,7 @@ class MqttConnection:
         policy: RetryPolicy | None = None,
         alerts: AlertStore | None = None,
         probe_seconds: float = PROBE_SECONDS,
+        events: queue.SimpleQueue[MqttEvent] | None = None,
     ) -> None:
         """Prepare the connection.
 
@@ -67,13 +68,14 @@ class MqttConnection:
             policy: how patiently to try again.
             alerts: keeps the alerts; without it they are kept in memory.
             probe_seconds: while alerts wait and nobody is subscribed, how often to try whether somebody has come.
+            events: of the connection whose place this one takes, with what nobody has read yet.
         """
         self._command_filter = command_filter
         self._policy = policy or RetryPolicy()
         self._dialer = Dialer(config, client_id=client_id, will=will, policy=self._policy, first_version=first_version)
         self._alerts: AlertStore = AlertQueue(config.max_queued_alerts) if alerts is None else alerts
         self._outbound = Outbound(self._alerts, probe_seconds=probe_seconds)
-        self._inbox = Inbox(command_filter, wake)
+        self._inbox = Inbox(command_filter, wake, events)
         self._bell = Bell()
         self._stopping = threading.Event()
         self._deadline = float("inf")

@@ -25,14 +25,17 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 class Inbox:
     """Events for the main loop, in order."""
 
-    def __init__(self, command_filter: str, wake: threading.Event) -> None:
-        """Make an empty inbox.
+    def __init__(
+        self, command_filter: str, wake: threading.Event, events: queue.SimpleQueue[MqttEvent] | None = None
+    ) -> None:
+        """Make an inbox.
 
         Args:
             command_filter: where commands come in, such as `vire/hall/command/+`.
             wake: set with each event.
+            events: where to put them, behind those of an earlier inbox.
         """
-        self.events: queue.SimpleQueue[MqttEvent] = queue.SimpleQueue()
+        self.events: queue.SimpleQueue[MqttEvent] = queue.SimpleQueue() if events is None else events
         self.ignored = 0
         """Commands that came too fast, or whose name nobody could answer."""
         # One for each verb: an app that floods with `status` must not keep a person from pausing.
