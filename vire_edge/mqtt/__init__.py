@@ -8,7 +8,6 @@ from vire_edge.mqtt.events import (
     Connected,
     ConnectionStats,
     ConnectionStatus,
-    Disconnected,
     MqttEvent,
     MqttVersion,
 )
@@ -19,7 +18,6 @@ __all__ = [
     "Connected",
     "ConnectionStats",
     "ConnectionStatus",
-    "Disconnected",
     "MqttConnection",
     "MqttEvent",
     "MqttVersion",

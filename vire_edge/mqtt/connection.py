@@ -24,7 +24,7 @@ from vire_edge.config import MqttConfig
 from vire_edge.domain import Instant, Message
 from vire_edge.mqtt.bell import Bell
 from vire_edge.mqtt.dialing import Dialer, RetryPolicy
-from vire_edge.mqtt.events import Connected, ConnectionStats, ConnectionStatus, Disconnected, MqttEvent, MqttVersion
+from vire_edge.mqtt.events import Connected, ConnectionStats, ConnectionStatus, MqttEvent, MqttVersion
 from vire_edge.mqtt.failures import Failure, LinkError
 from vire_edge.mqtt.hearing import PROBE_SECONDS
 from vire_edge.mqtt.inbox import Inbox
@@ -199,8 +199,6 @@ class MqttConnection:
             failure = self._converse()
             if failure is None:
                 return
-            if self._standing.status is ConnectionStatus.CONNECTED:
-                self._inbox.put(Disconnected(failure.reason))
             self._standing.failed(failure)
             if last_try:
                 return
@@ -261,7 +259,7 @@ class MqttConnection:
         link.subscribe(self._command_filter, retain_as_published=True)
         self._outbound.connected(accepted)
         self._inbox.connected()
-        self._inbox.put(Connected(accepted.version, accepted.session_present))
+        self._inbox.put(Connected())
 
     def _leave(self, link: Link) -> None:
         """Let go of a connection whose place another has taken, after reading what it still brought."""

@@ -43,17 +43,6 @@ class ConnectionStatus(enum.StrEnum):
 class Connected:
     """The broker accepted the connection: publish birth and every state anew."""
 
-    version: MqttVersion
-    session_present: bool
-    """Whether the broker remembered a session; always False with the clean sessions that are asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Disconnected:
-    """The connection ended; reconnecting goes on by itself."""
-
-    reason: str
-
 
 @dataclass(frozen=True, slots=True)
 class CommandReceived:
@@ -66,13 +55,11 @@ class CommandReceived:
     """The broker had kept it (or was asked to): not to be carried out."""
     too_fast: bool = False
     """Too many of its kind have come of late: to be refused."""
-    response_topic: str | None = None
-    """Where the sender would like the answer (MQTT 5)."""
     correlation_data: bytes | None = None
     """What the answer is to carry back (MQTT 5)."""
 
 
-MqttEvent = Connected | Disconnected | CommandReceived
+MqttEvent = Connected | CommandReceived
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,6 @@ class Inbox:
                 payload=bytes(message.payload[: MAX_COMMAND_BYTES + 1]),  # enough to see that it is too large
                 retained=bool(message.retain),
                 too_fast=admission is Admission.REFUSE,
-                response_topic=properties.get("ResponseTopic"),
                 correlation_data=properties.get("CorrelationData"),
             )
         )

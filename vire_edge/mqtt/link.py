@@ -40,7 +40,6 @@ class Accepted:
     """The broker's answer to CONNECT."""
 
     version: MqttVersion
-    session_present: bool
     receive_maximum: int
     """How many unacknowledged messages the broker takes at a time."""
     maximum_packet_bytes: int | None
@@ -251,7 +250,7 @@ class Link:
         self,
         _client: paho.Client,
         _userdata: Any,
-        flags: paho.ConnectFlags,
+        _flags: paho.ConnectFlags,
         reason: ReasonCode,
         properties: Properties | None,
     ) -> None:
@@ -261,7 +260,6 @@ class Link:
         limits = {} if properties is None else vars(properties)
         self._accepted = Accepted(
             version=self._version,
-            session_present=flags.session_present,
             receive_maximum=int(limits.get("ReceiveMaximum", 65_535)),
             maximum_packet_bytes=limits.get("MaximumPacketSize"),
         )
