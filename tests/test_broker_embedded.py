@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from brokers import PATIENCE_SECONDS, free_port, wait_until
+from devices import Device
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
@@ -59,13 +60,12 @@ def config_of(broker: EmbeddedBroker) -> MqttConfig:
 
 def connection_to(
     config: MqttConfig, *, version: MqttVersion = MqttVersion.V311, client_id: str = "vire-edge-hall"
-) -> MqttConnection:
-    connection = MqttConnection(
+) -> Device:
+    connection = Device(
         config,
         client_id=client_id,
         command_filter=TOPICS.commands,
         will=lambda: OFFLINE,
-        wake=threading.Event(),
         first_version=version,
         policy=QUICK,
     )
@@ -108,7 +108,7 @@ def test_states_alerts_and_commands_end_to_end(broker: EmbeddedBroker) -> None:
             # The retained state comes although it was published before.
             assert payloads(observer, TOPICS.availability, count=1) == [b"online"]
         for number in range(500):
-            connection.publish(alert(str(number).encode()))
+            connection.alert(alert(str(number).encode()))
         expected = [str(number).encode() for number in range(500)]
         assert payloads(first, TOPICS.alerts, count=500) == expected
         assert payloads(second, TOPICS.alerts, count=500) == expected
@@ -267,7 +267,7 @@ def test_it_stops_quickly_whatever_its_clients_do(start_broker: StartBroker, pau
     for connection in connections:
         until_connected(connection)
         for number in range(50):
-            connection.publish(alert(str(number).encode()))
+            connection.alert(alert(str(number).encode()))
     threading.Event().wait(pause_seconds)
     assert broker.stop(timeout_seconds=5.0)
     for connection in connections:
@@ -293,7 +293,7 @@ def test_clients_come_back_after_it_is_started_again(start_broker: StartBroker) 
     connection = connection_to(config)
     until_connected(connection)
     assert broker.stop(timeout_seconds=10.0)
-    connection.publish(alert(b"1"))
+    connection.alert(alert(b"1"))
     wait_until(lambda: connection.stats().status is not ConnectionStatus.CONNECTED, what="the end of the connection")
     broker.start()
     until_connected(connection)

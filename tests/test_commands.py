@@ -95,12 +95,8 @@ class Nobody:
             version=None,
             last_error="",
             queued=0,
-            in_flight=0,
             delivered=0,
-            dropped=0,
             unheard=0,
-            expired=0,
-            evicted=0,
             reconnects=0,
             ignored_commands=0,
         )

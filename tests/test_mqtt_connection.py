@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import trustme
 from brokers import PATIENCE_SECONDS, Certificates, Mosquitto, MosquittoFactory, Wire, free_port, wait_until
+from devices import Device, WatchedWire
 from structlog.testing import capture_logs
 
 from vire_edge.alert_queue import AlertQueue
@@ -34,7 +35,6 @@ from vire_edge.mqtt import (
     RetryPolicy,
 )
 from vire_edge.mqtt.observer import LinkChanged, Observer, Received
-from vire_edge.mqtt.outbound import AlertStore
 from vire_edge.outbox import Outbox
 
 TOPICS = Topics("vire", "hall")
@@ -50,7 +50,7 @@ OFFLINE = Message(TOPICS.availability, b'{"status": "offline"}', retain=True)
 ONLINE = Message(TOPICS.availability, b'{"status": "online"}', retain=True)
 STOPPED = Message(TOPICS.availability, b'{"status": "stopped"}', retain=True)
 
-Connect = Callable[..., MqttConnection]
+Connect = Callable[..., Device]
 
 
 class RefusingWire(Wire):
@@ -78,23 +78,22 @@ def _short_packets(data: bytes) -> Iterator[bytes]:
 @pytest.fixture
 def connect() -> Iterator[Connect]:
     """`connect(config)` starts a connection; all are stopped after the test."""
-    started: list[MqttConnection] = []
+    started: list[Device] = []
 
     def start(
         config: MqttConfig,
         *,
         policy: RetryPolicy = QUICK,
         client_id: str = "vire-edge-hall",
-        alerts: AlertStore | None = None,
+        alerts: AlertQueue | Outbox | None = None,
         probe_seconds: float = 0.2,
         events: queue.SimpleQueue[MqttEvent] | None = None,
-    ) -> MqttConnection:
-        connection = MqttConnection(
+    ) -> Device:
+        connection = Device(
             config,
             client_id=client_id,
             command_filter=TOPICS.commands,
             will=lambda: OFFLINE,
-            wake=threading.Event(),
             policy=policy,
             alerts=alerts,
             probe_seconds=probe_seconds,
@@ -185,13 +184,14 @@ def test_states_and_alerts_arrive_over_mqtt_5(mosquitto: Mosquitto, observer: Ob
     assert next_event(connection) == Connected()
     assert "as vire-edge-hall (p5, c1, " in mosquitto.log  # MQTT 5, and a clean session
     connection.publish(ONLINE)
-    connection.publish(alert(1))
+    connection.alert(alert(1))
     assert messages(observer, TOPICS.availability, count=1)[0].payload == ONLINE.payload
     assert numbers_until(observer, 1) == [1]
     wait_until(lambda: connection.stats().delivered == 1, what="the acknowledgement")
     stats = connection.stats()
     assert stats.connected
-    assert (stats.version, stats.queued, stats.dropped, stats.unheard) == (MqttVersion.V5, 0, 0, 0)
+    assert (stats.version, stats.queued, stats.unheard) == (MqttVersion.V5, 0, 0)
+    assert connection.alerts.dropped == 0
     assert retained_availability(mosquitto) == ONLINE.payload
 
 
@@ -201,7 +201,7 @@ def test_a_clean_stop_delivers_what_waits_and_keeps_the_last_will_back(
     connection = connect(mosquitto.config())
     until_connected(connection)
     for number in range(200):
-        connection.publish(alert(number))
+        connection.alert(alert(number))
     assert connection.stop(STOPPED, timeout_seconds=10.0)
     assert not connection.alive
     assert numbers_until(observer, 199) == list(range(200))
@@ -238,7 +238,7 @@ def test_a_broker_that_is_down_at_the_start_is_waited_for(start_mosquitto: Mosqu
     port = free_port()
     with capture_logs() as lines:
         connection = connect(MqttConfig(host="127.0.0.1", port=port))
-        connection.publish(alert(1))
+        connection.alert(alert(1))
         connection.publish(ONLINE)
         wait_until(lambda: connection.stats().status is ConnectionStatus.UNREACHABLE, what="the refusal")
         assert connection.stats().last_error == (
@@ -260,40 +260,41 @@ def test_a_broker_that_is_down_at_the_start_is_waited_for(start_mosquitto: Mosqu
 def test_alerts_outlive_a_broker_that_restarts(mosquitto: Mosquitto, observer: Observer, connect: Connect) -> None:
     connection = connect(mosquitto.config())
     until_connected(connection)
-    connection.publish(alert(0))
+    connection.alert(alert(0))
     wait_until(lambda: connection.stats().delivered == 1, what="the first alert")
     mosquitto.kill()
     for number in range(1, 301):
-        connection.publish(alert(number))
+        connection.alert(alert(number))
     until_disconnected(connection)
     assert connection.stats().queued == 300
     mosquitto.start()
     until_connected(connection)
-    connection.publish(alert(301))
+    connection.alert(alert(301))
     # Whoever is back first, the caregiver or the device: nothing is missing or out of order.
     assert without_repeats(numbers_until(observer, 301)) == list(range(302))
     wait_until(lambda: connection.stats().queued == 0, what="every acknowledgement")
     assert connection.stats().delivered == 302
     assert connection.stats().reconnects == 1
-    assert connection.stats().dropped == 0
+    assert connection.alerts.dropped == 0
 
 
 def test_alerts_in_flight_when_the_wire_breaks_are_sent_again_in_order(
     mosquitto: Mosquitto, observer: Observer, connect: Connect
 ) -> None:
-    wire = Wire(mosquitto.port)
+    wire = WatchedWire(mosquitto.port)
     connection = connect(MqttConfig(host="127.0.0.1", port=wire.port))
     until_connected(connection)
-    connection.publish(alert(0))
+    connection.alert(alert(0))
     for burst in range(5):
         wait_until(lambda: connection.stats().queued == 0, what="an answer that shows that somebody listens")
-        wire.stall()
+        wire.sent.clear()
+        wire.loses = True
         for number in range(burst * 20 + 1, burst * 20 + 21):
-            connection.publish(alert(number))
-        wait_until(lambda: connection.stats().in_flight == 10, what="a full window")
+            connection.alert(alert(number))
+        wait_until(lambda: wire.count(TOPICS.alerts) == 10, what="a full window")
         assert connection.stats().queued == 20
         wire.cut()
-        wire.resume()
+        wire.loses = False
         until_connected(connection)
     assert without_repeats(numbers_until(observer, 100)) == list(range(101))
     connection.stop(STOPPED, timeout_seconds=5.0)
@@ -302,19 +303,23 @@ def test_alerts_in_flight_when_the_wire_breaks_are_sent_again_in_order(
 
 @pytest.mark.usefixtures("observer")
 def test_at_most_ten_messages_are_unacknowledged(mosquitto: Mosquitto, connect: Connect) -> None:
-    connection = connect(mosquitto.config())
+    wire = WatchedWire(mosquitto.port)
+    connection = connect(MqttConfig(host="127.0.0.1", port=wire.port))
     until_connected(connection)
-    connection.publish(alert(100))
+    connection.alert(alert(100))
     wait_until(lambda: connection.stats().delivered == 1, what="an answer that shows that somebody listens")
     mosquitto.freeze()
+    wire.sent.clear()
     for number in range(100):
-        connection.publish(alert(number))
+        connection.alert(alert(number))
         connection.publish(Message(f"vire/hall/state/camera-{number}", b"{}", retain=True))
-    wait_until(lambda: connection.stats().in_flight == 10, what="a full window")
+    wait_until(lambda: wire.count("vire/hall/") == 10, what="a full window")
     threading.Event().wait(0.3)
-    assert connection.stats().in_flight == 10
+    assert wire.count("vire/hall/") == 10
     mosquitto.thaw()
-    wait_until(lambda: connection.stats().queued == 0 and connection.stats().in_flight == 0, what="the queue to drain")
+    wait_until(lambda: wire.count("vire/hall/") == 200 and connection.stats().queued == 0, what="the queue to drain")
+    connection.stop(STOPPED, timeout_seconds=5.0)
+    wire.close()
 
 
 def test_messages_arrive_in_the_order_in_which_they_were_published(
@@ -327,7 +332,7 @@ def test_messages_arrive_in_the_order_in_which_they_were_published(
         for number in range(5):
             published += [alert(number), Message(TOPICS.state(f"{burst}-{number}"), b"{}", retain=True)]
         for message in published:
-            connection.publish(message)
+            (connection.publish if message.retain else connection.alert)(message)
         arrived: list[str] = []
 
         def look(arrived: list[str] = arrived) -> bool:
@@ -347,7 +352,7 @@ def test_a_backlog_of_alerts_does_not_hide_the_birth(
     until_connected(connection)
     mosquitto.freeze()
     for number in range(300):
-        connection.publish(alert(number))
+        connection.alert(alert(number))
     connection.publish(ONLINE)
     mosquitto.thaw()
     before = 0
@@ -361,17 +366,23 @@ def test_a_backlog_of_alerts_does_not_hide_the_birth(
 
 def test_a_window_of_the_broker_s_own_is_respected(start_mosquitto: MosquittoFactory, connect: Connect) -> None:
     broker = start_mosquitto("allow_anonymous true", "max_inflight_messages 3")
-    connection = connect(broker.config())
+    wire = WatchedWire(broker.port)
+    connection = connect(MqttConfig(host="127.0.0.1", port=wire.port))
     until_connected(connection)
     with listener(broker):
-        connection.publish(alert(0))
+        connection.alert(alert(0))
         wait_until(lambda: connection.stats().delivered == 1, what="an answer that shows that somebody listens")
         broker.freeze()
+        wire.sent.clear()
         for number in range(1, 31):
-            connection.publish(alert(number))
-        wait_until(lambda: connection.stats().in_flight == 3, what="a full window")
+            connection.alert(alert(number))
+        wait_until(lambda: wire.count(TOPICS.alerts) == 3, what="a full window")
+        threading.Event().wait(0.3)
+        assert wire.count(TOPICS.alerts) == 3
         broker.thaw()
         wait_until(lambda: connection.stats().delivered == 31, what="the queue to drain")
+    connection.stop(STOPPED, timeout_seconds=5.0)
+    wire.close()
 
 
 def test_a_message_larger_than_the_broker_takes_holds_up_nothing(
@@ -381,10 +392,10 @@ def test_a_message_larger_than_the_broker_takes_holds_up_nothing(
     connection = connect(broker.config())
     until_connected(connection)
     with listener(broker):
-        connection.publish(Message(TOPICS.alerts, b"x" * 3000, severity=Severity.WARNING))
-        connection.publish(alert(1))
+        connection.alert(Message(TOPICS.alerts, b"x" * 3000, severity=Severity.WARNING))
+        connection.alert(alert(1))
         wait_until(lambda: connection.stats().delivered == 1, what="the alert behind it")
-    assert connection.stats().dropped == 1
+    assert connection.alerts.dropped == 1
     assert connection.stats().reconnects == 0
     assert "it takes 2000" in connection.stats().last_error
 
@@ -395,9 +406,9 @@ def test_a_full_queue_gives_up_the_expired_and_then_the_oldest(mosquitto: Mosqui
     connection = connect(MqttConfig(host="127.0.0.1", port=port, max_queued_alerts=10))
     with capture_logs() as lines:
         for number in range(15):
-            connection.publish(alert(number))
+            connection.alert(alert(number))
     assert [line["event"] for line in lines if line["event"] == "alert_queue_full"] == ["alert_queue_full"]
-    assert (connection.stats().queued, connection.stats().dropped) == (10, 5)
+    assert (connection.stats().queued, connection.alerts.dropped) == (10, 5)
     mosquitto.start()
     with Observer(mosquitto.config(), TOPICS.alerts) as observer:
         observer.wait_subscribed(PATIENCE_SECONDS)
@@ -410,7 +421,7 @@ def test_what_nobody_hears_is_kept_for_whoever_comes_later(mosquitto: Mosquitto,
     until_connected(connection)
     connection.publish(ONLINE)
     for number in range(30):
-        connection.publish(alert(number))
+        connection.alert(alert(number))
     wait_until(lambda: connection.stats().unheard == 30, what="the broker to say that nobody is there")
     # States do not wait for a listener.
     wait_until(lambda: retained_availability(mosquitto) == ONLINE.payload, what="online")
@@ -418,36 +429,39 @@ def test_what_nobody_hears_is_kept_for_whoever_comes_later(mosquitto: Mosquitto,
         assert numbers_until(observer, 29) == list(range(30))
         wait_until(lambda: connection.stats().delivered == 30, what="every acknowledgement")
     stats = connection.stats()
-    assert (stats.queued, stats.unheard, stats.dropped) == (0, 0, 0)
+    assert (stats.queued, stats.unheard, connection.alerts.dropped) == (0, 0, 0)
 
 
 def test_a_new_alert_asks_at_once_whether_somebody_has_come(mosquitto: Mosquitto, connect: Connect) -> None:
     connection = connect(mosquitto.config(), probe_seconds=3600.0)
-    connection.publish(alert(1))
+    connection.alert(alert(1))
     wait_until(lambda: connection.stats().unheard == 1, what="the broker to say that nobody is there")
     with listener(mosquitto) as observer:
-        connection.publish(alert(2))
+        connection.alert(alert(2))
         assert numbers_until(observer, 2) == [1, 2]
 
 
 def test_without_news_the_oldest_alert_asks_alone_and_seldom(mosquitto: Mosquitto, connect: Connect) -> None:
-    connection = connect(mosquitto.config(), probe_seconds=0.5)
+    wire = WatchedWire(mosquitto.port)
+    connection = connect(MqttConfig(host="127.0.0.1", port=wire.port), probe_seconds=0.5)
     until_connected(connection)
     for number in range(5):
-        connection.publish(alert(number))
+        connection.alert(alert(number))
     wait_until(lambda: connection.stats().unheard == 5, what="the broker to say that nobody is there")
     before = mosquitto.log.count(f"'{TOPICS.alerts}'")
     wait_until(lambda: mosquitto.log.count(f"'{TOPICS.alerts}'") >= before + 3, what="further attempts")
     payload_bytes = len(alert(0).payload)
     assert f"'{TOPICS.alerts}', ... ({payload_bytes} bytes)" in mosquitto.log
-    assert connection.stats().in_flight <= 1
+    assert wire.sent.count(alert(0).payload) == wire.count(TOPICS.alerts)
     assert connection.stats().delivered == 0
+    connection.stop(None, timeout_seconds=5.0)
+    wire.close()
 
 
 def test_answers_and_states_pass_alerts_that_nobody_hears(mosquitto: Mosquitto, connect: Connect) -> None:
     connection = connect(mosquitto.config(), probe_seconds=3600.0)
     for number in range(100):
-        connection.publish(alert(number))
+        connection.alert(alert(number))
     wait_until(lambda: connection.stats().unheard == 100, what="the broker to say that nobody is there")
     topic = TOPICS.response("status")
     with Observer(mosquitto.config(), topic, policy=QUICK) as app:
@@ -467,8 +481,8 @@ def test_alerts_that_may_not_pass_are_tried_again(
     rights.chmod(0o600)
     broker = start_mosquitto("allow_anonymous true", f"acl_file {rights}")
     connection = connect(broker.config())
-    connection.publish(alert(1))
-    connection.publish(alert(2))
+    connection.alert(alert(1))
+    connection.alert(alert(2))
     wait_until(lambda: connection.stats().last_error, what="the refusal")
     assert connection.stats().last_error == (
         f'the broker does not take messages on "{TOPICS.alerts}" (Not authorized); allow this user to publish there'
@@ -522,13 +536,13 @@ def test_a_refused_alert_is_tried_again_before_any_that_came_later(
     until_connected(connection)
     wire.code = code
     for number in range(3):
-        connection.publish(alert(number))
+        connection.alert(alert(number))
     wait_until(lambda: connection.stats().unheard == 3, what="the refusal")
     with listener(mosquitto) as observer:
         wire.code = None
         assert without_repeats(numbers_until(observer, 2)) == [0, 1, 2]
         wait_until(lambda: connection.stats().delivered == 3, what="the acknowledgements")
-    assert (connection.stats().queued, connection.stats().unheard, connection.stats().dropped) == (0, 0, 0)
+    assert (connection.stats().queued, connection.stats().unheard, connection.alerts.dropped) == (0, 0, 0)
     connection.stop(STOPPED, timeout_seconds=5.0)
     wire.close()
 
@@ -540,12 +554,12 @@ def test_an_alert_that_can_never_pass_holds_up_no_other(mosquitto: Mosquitto, co
     connection = connect(MqttConfig(host="127.0.0.1", port=wire.port), alerts=alerts, probe_seconds=3600.0)
     until_connected(connection)
     wire.code = code
-    connection.publish(alert(0))
+    connection.alert(alert(0))
     wait_until(lambda: alerts.dropped == 1, what="the refusal")
     wire.code = None
     assert connection.stats().unheard == 0
     with listener(mosquitto) as observer:
-        connection.publish(alert(1))
+        connection.alert(alert(1))
         assert 1 in numbers_until(observer, 1)
         wait_until(lambda: connection.stats().delivered == 1, what="the acknowledgement")
     assert (len(alerts), alerts.dropped) == (0, 1)
@@ -557,15 +571,16 @@ def test_a_fresh_connection_takes_over_from_one_that_stands_still(
     mosquitto: Mosquitto, observer: Observer, connect: Connect
 ) -> None:
     alerts = AlertQueue(1000)
-    wire = Wire(mosquitto.port)
+    wire = WatchedWire(mosquitto.port)
     first = connect(MqttConfig(host="127.0.0.1", port=wire.port), alerts=alerts)
     until_connected(first)
-    first.publish(alert(0))
+    first.alert(alert(0))
     wait_until(lambda: first.stats().delivered == 1, what="the first alert")
-    wire.stall()
+    wire.sent.clear()
+    wire.loses = True
     for number in range(1, 31):
-        first.publish(alert(number))
-    wait_until(lambda: first.stats().in_flight == 10, what="a full window")
+        first.alert(alert(number))
+    wait_until(lambda: wire.count(TOPICS.alerts) == 10, what="a full window")
     assert first.stop(None, timeout_seconds=0.0)
     second = connect(mosquitto.config(), alerts=alerts)
     wait_until(lambda: second.stats().delivered == 30, what="the rest")
@@ -633,7 +648,7 @@ def test_an_alert_expires_at_the_broker_too(mosquitto: Mosquitto, connect: Conne
     away = ["mosquitto_sub", "-p", str(mosquitto.port), "-V", "5", "-i", "phone", "-c", "-x", "600", "-q", "1"]
     subprocess.run([*away, "-t", TOPICS.alerts, "-E"], check=True, timeout=PATIENCE_SECONDS)
     connection = connect(mosquitto.config())
-    connection.publish(Message(TOPICS.alerts, b"lasting", expiry_seconds=600, severity=Severity.WARNING))
+    connection.alert(Message(TOPICS.alerts, b"lasting", expiry_seconds=600, severity=Severity.WARNING))
     wait_until(lambda: connection.stats().delivered == 1, what="the acknowledgement")
     arrived = subprocess.run(
         [*away, "-t", TOPICS.alerts, "-C", "1", "-F", "%E %p"],
@@ -836,7 +851,7 @@ def test_a_broker_without_mqtt_5_is_spoken_to_in_3_1_1(mosquitto: Mosquitto, con
     wire = Wire(mosquitto.port, on_mqtt_5=behaviour)
     connection = connect(MqttConfig(host="127.0.0.1", port=wire.port))
     assert until_connected(connection) is MqttVersion.V311
-    connection.publish(alert(1))
+    connection.alert(alert(1))
     wait_until(lambda: connection.stats().delivered == 1, what="the acknowledgement")
     assert wire.connections == 2
     wire.cut()
@@ -874,7 +889,7 @@ def test_a_broker_that_was_slow_at_first_is_soon_spoken_to_in_5_and_loses_no_unh
     # By itself, with no reconnect that anybody would have to wait for.
     assert until_connected(connection) is MqttVersion.V5
     connection.publish(ONLINE)
-    connection.publish(alert(1))
+    connection.alert(alert(1))
     wait_until(lambda: connection.stats().unheard == 1, what="the broker to say that nobody is there")
     assert (connection.stats().version, connection.stats().delivered) == (MqttVersion.V5, 0)
     wait_until(lambda: retained_availability(mosquitto) == ONLINE.payload, what="online after the last will")
@@ -890,7 +905,7 @@ def test_a_broker_without_mqtt_5_that_is_asked_again_keeps_its_connection(
     connection = connect(MqttConfig(host="127.0.0.1", port=wire.port), policy=policy)
     assert until_connected(connection) is MqttVersion.V311
     wait_until(lambda: wire.connections >= 4, what="two further attempts")
-    connection.publish(alert(1))
+    connection.alert(alert(1))
     assert numbers_until(observer, 1) == [1]
     with pytest.raises(queue.Empty):
         connection.events.get_nowait()
@@ -907,7 +922,7 @@ def test_a_broker_that_falls_silent_is_left_and_found_again(mosquitto: Mosquitto
     connection = connect(config)
     until_connected(connection)
     wire.stall()
-    connection.publish(alert(1))
+    connection.alert(alert(1))
     until_disconnected(connection)
     wire.resume()
     # It has spoken 5 before, so silence is no reason to fall back.
@@ -919,7 +934,7 @@ def test_a_broker_that_falls_silent_is_left_and_found_again(mosquitto: Mosquitto
 
 def test_stopping_without_a_broker_is_quick_and_counts_what_is_lost(connect: Connect) -> None:
     connection = connect(MqttConfig(host="127.0.0.1", port=free_port()), policy=RetryPolicy())
-    connection.publish(alert(1))
+    connection.alert(alert(1))
     wait_until(lambda: connection.stats().status is ConnectionStatus.UNREACHABLE, what="the refusal")
     with capture_logs() as lines:
         assert connection.stop(STOPPED, timeout_seconds=5.0)
@@ -933,7 +948,7 @@ def test_stopping_reaches_a_broker_that_has_just_come_back(mosquitto: Mosquitto,
     until_disconnected(connection)
     answer = Message(TOPICS.response("status"), b"{}")
     connection.publish(answer)
-    connection.publish(alert(1))
+    connection.alert(alert(1))
     mosquitto.start()
     assert connection.stop(STOPPED, timeout_seconds=10.0)
     # The answer went out; the alert was tried, and waits for somebody to subscribe.
@@ -945,7 +960,7 @@ def test_stopping_with_a_frozen_broker_ends_in_time(mosquitto: Mosquitto, connec
     connection = connect(mosquitto.config())
     until_connected(connection)
     mosquitto.freeze()
-    connection.publish(alert(1))
+    connection.alert(alert(1))
     assert connection.stop(STOPPED, timeout_seconds=1.0)
 
 
@@ -959,7 +974,7 @@ def test_tls_with_a_known_authority(
         connection = connect(config)
         until_connected(connection)
         for number in range(50):
-            connection.publish(alert(number))
+            connection.alert(alert(number))
         assert numbers_until(observer, 49) == list(range(50))
     wait_until(lambda: connection.stats().delivered == 50, what="the acknowledgements")
 

@@ -1,6 +1,6 @@
 """The daemon's connection to the broker: states and alerts out, commands in, on a thread of its own.
 
-`publish` never fails: of a retained state only the newest is kept, an alert is kept in its store
+`publish` never fails: of a retained state only the newest is kept. An alert is kept in its store
 until the broker has acknowledged it. What happens comes back as events; the daemon answers
 `Connected` by publishing its birth and every state anew.
 
@@ -15,18 +15,17 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import structlog
 
-from vire_edge.alert_queue import AlertQueue
+from vire_edge.clock import read_clocks
 from vire_edge.config import MqttConfig
-from vire_edge.domain import Instant, Message
+from vire_edge.domain import Message
 from vire_edge.mqtt.bell import Bell
 from vire_edge.mqtt.dialing import Dialer, RetryPolicy
 from vire_edge.mqtt.events import Connected, ConnectionStats, ConnectionStatus, MqttEvent, MqttVersion
 from vire_edge.mqtt.failures import Failure, LinkError
-from vire_edge.mqtt.hearing import PROBE_SECONDS
+from vire_edge.mqtt.hearing import PROBE_SECONDS, REFUSED
 from vire_edge.mqtt.inbox import Inbox
 from vire_edge.mqtt.link import Accepted, Link
 from vire_edge.mqtt.outbound import AlertStore, Outbound
@@ -50,9 +49,9 @@ class MqttConnection:
         command_filter: str,
         will: Callable[[], Message],
         wake: threading.Event,
+        alerts: AlertStore,
         first_version: MqttVersion = MqttVersion.V5,
         policy: RetryPolicy | None = None,
-        alerts: AlertStore | None = None,
         probe_seconds: float = PROBE_SECONDS,
         events: queue.SimpleQueue[MqttEvent] | None = None,
     ) -> None:
@@ -64,17 +63,16 @@ class MqttConnection:
             command_filter: where commands come in, such as `vire/hall/command/+`.
             will: makes what the broker publishes when this device is gone without a word; asked at each connect.
             wake: set with each event.
+            alerts: keeps the alerts.
             first_version: what to speak first; the embedded broker speaks 3.1.1.
             policy: how patiently to try again.
-            alerts: keeps the alerts; without it they are kept in memory.
             probe_seconds: while alerts wait and nobody is subscribed, how often to try whether somebody has come.
             events: of the connection whose place this one takes, with what nobody has read yet.
         """
         self._command_filter = command_filter
         self._policy = policy or RetryPolicy()
         self._dialer = Dialer(config, client_id=client_id, will=will, policy=self._policy, first_version=first_version)
-        self._alerts: AlertStore = AlertQueue(config.max_queued_alerts) if alerts is None else alerts
-        self._outbound = Outbound(self._alerts, probe_seconds=probe_seconds)
+        self._outbound = Outbound(alerts, probe_seconds=probe_seconds)
         self._inbox = Inbox(command_filter, wake, events)
         self._bell = Bell()
         self._stopping = threading.Event()
@@ -117,12 +115,11 @@ class MqttConnection:
         """Send a message as soon as possible, whether or not there is a connection; may be called from any thread.
 
         Args:
-            message: a retained one replaces what waits on its topic; one with a severity goes to the alerts'
-                store; any other is an answer, kept in memory until the broker acknowledges it.
+            message: a retained one replaces what waits on its topic; any other is an answer, kept in memory until the
+                broker acknowledges it. An alert goes to its store instead.
             correlation_data: of the command that this one answers (MQTT 5).
         """
-        now = Instant(time.monotonic(), datetime.now(UTC))
-        self._outbound.put(message, now=now, correlation_data=correlation_data)
+        self._outbound.put(message, now=read_clocks(), correlation_data=correlation_data)
         self._wake()
 
     def deliver(self) -> None:
@@ -137,12 +134,8 @@ class MqttConnection:
             version=self._standing.version,
             last_error=self._standing.last_error or self._outbound.refusal,
             queued=self._outbound.queued,
-            in_flight=self._outbound.in_flight,
             delivered=self._outbound.delivered,
-            dropped=self._outbound.dropped,
             unheard=self._outbound.unheard,
-            expired=self._alerts.expired,
-            evicted=self._alerts.evicted,
             reconnects=max(0, self._standing.connections - 1),
             ignored_commands=self._inbox.ignored,
         )
@@ -283,11 +276,8 @@ class MqttConnection:
             self._inbox.receive(link.received.popleft())
         while link.subscribed:
             code, name = link.subscribed.popleft()
-            if code >= 128:
-                self._standing.refused(
-                    f'the broker refuses the subscription to "{self._command_filter}" ({name}), so no command arrives; '
-                    "allow this user to read there"
-                )
+            if code >= REFUSED:
+                self._standing.refused_to_subscribe(self._command_filter, name)
 
     def _say_goodbye(self, link: Link) -> None:
         if self._final is None:

@@ -73,18 +73,10 @@ class ConnectionStats:
     """Why it is not connected, or what the broker refuses; empty while all is well."""
     queued: int
     """Alerts and answers that the broker has not acknowledged, those in flight included."""
-    in_flight: int
-    """Messages of any kind that were sent and not acknowledged yet."""
     delivered: int
     """Alerts that this connection delivered: the broker acknowledged them, and not for want of a subscriber."""
-    dropped: int
-    """Alerts and answers given up: expired, evicted, or too large for the broker."""
     unheard: int
     """Alerts that wait because nobody is subscribed, or because they may not pass (only an MQTT 5 broker tells)."""
-    expired: int
-    """Of the alerts dropped: they waited until nobody wanted them any more."""
-    evicted: int
-    """Of the alerts dropped: there were too many."""
     reconnects: int
     """Connections after the first."""
     ignored_commands: int

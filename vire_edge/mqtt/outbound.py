@@ -9,7 +9,7 @@ subscribes later.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,21 +38,6 @@ class AlertStore(Protocol):
     @property
     def last_number(self) -> int:
         """The number of the newest alert."""
-
-    @property
-    def expired(self) -> int:
-        """How many waited until nobody wanted them any more."""
-
-    @property
-    def evicted(self) -> int:
-        """How many had to go because there were too many."""
-
-    @property
-    def dropped(self) -> int:
-        """How many were not delivered, for whatever reason."""
-
-    def append(self, messages: Sequence[Message], *, now: Instant) -> None:
-        """Keep alerts, in this order."""
 
     def after(self, number: int, *, now: float) -> Queued | None:
         """The first alert behind `number` that has not expired; 0 begins at the front."""
@@ -108,29 +93,16 @@ class Outbound:
         return self._refusals.text
 
     @property
-    def in_flight(self) -> int:
-        """Messages of any kind that were sent and not acknowledged."""
-        return len(self._in_flight)
-
-    @property
     def unheard(self) -> int:
         """Alerts that wait for somebody to subscribe."""
         return len(self._alerts) if self._hearing.nobody else 0
 
-    @property
-    def dropped(self) -> int:
-        """Alerts and answers given up."""
-        return self._alerts.dropped + self._answers.dropped
-
     def put(self, message: Message, *, now: Instant, correlation_data: bytes | None = None) -> None:
-        """Take a message: a retained one replaces the last of its topic, alerts and answers queue up."""
+        """Take a message: a retained one replaces the last of its topic, answers queue up."""
         if message.retain:
             self._states.put(message, after=self._alerts.last_number)
-        elif message.severity is None:
-            self._answers.append([message], now=now, correlation_data=correlation_data)
         else:
-            self._alerts.append([message], now=now)
-            self.news()
+            self._answers.append([message], now=now, correlation_data=correlation_data)
 
     def news(self) -> None:
         """There are new alerts in the store."""

@@ -65,10 +65,13 @@ class Standing:
             self._announced = failure
             log.warning("broker_unavailable", status=failure.status.value, reason=failure.reason)
 
-    def refused(self, reason: str) -> None:
-        """The connection stands, and the broker refuses something."""
-        self.last_error = reason
-        log.warning("subscription_refused", reason=reason)
+    def refused_to_subscribe(self, topic_filter: str, name: str) -> None:
+        """The connection stands, and the broker lets no command through; `name` is the reason's in the standard."""
+        self.last_error = (
+            f'the broker refuses the subscription to "{topic_filter}" ({name}), so no command arrives; '
+            "allow this user to read there"
+        )
+        log.warning("subscription_refused", reason=self.last_error)
 
     def _say_connected(self, accepted: Accepted) -> None:
         log.info("broker_connected", broker=failures.address(self._config), mqtt=accepted.version.value)
