@@ -59,7 +59,6 @@ def open_tree(path: Path) -> Iterator[Tree]:
     if path.is_dir():
         yield Folder(path)
         return
-    # NotImplementedError is zipfile's word for an archive of a kind that it cannot read.
     try:
         opened = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:

@@ -85,9 +85,6 @@ def without_leaks(training: Faces, evaluation: Faces) -> Faces:
 def hold_out(faces: Faces, share: float, *, seed: int) -> tuple[Faces, Faces]:
     """Split into the faces to learn from and a stratified part to choose and calibrate with.
 
-    The pixels decide, not the order: a run with a few faces more or fewer, as one that goes on from this one's network
-    may be, holds out the same, but for a few of the last.
-
     Args:
         faces: at least two of each class that occurs.
         share: of each class, 0..1, rounded to whole images, at least one.
@@ -99,19 +96,19 @@ def hold_out(faces: Faces, share: float, *, seed: int) -> tuple[Faces, Faces]:
     Raises:
         DatasetError: a class has a single image.
     """
-    places = _places(faces, seed)
+    rng = np.random.default_rng(seed)
     held = np.zeros(len(faces), bool)
     for label, emotion in enumerate(EMOTIONS):
         members = np.flatnonzero(faces.labels == label)
         if len(members) == 1:
             raise DatasetError(f'only one training image is "{emotion}"; at least two are needed, one to learn from')
         if len(members):
-            held[members[places[members].argsort()[: max(1, round(share * len(members)))]]] = True
+            held[rng.permutation(members)[: max(1, round(share * len(members)))]] = True
     return faces.take(~held), faces.take(held)
 
 
 def set_aside(faces: Faces, share: float, *, left: int) -> tuple[Faces, Faces]:
-    """Split by the pixels alone: a picture that was set aside once is so again when any others have come or gone.
+    """Split by the pixels alone: a picture that was set aside once is so again when others have come or gone.
 
     Args:
         faces: more than `left` of each class that occurs.
@@ -121,20 +118,13 @@ def set_aside(faces: Faces, share: float, *, left: int) -> tuple[Faces, Faces]:
     Returns:
         (to learn from, set aside), both in the original order.
     """
-    places = _places(faces, seed=0)
+    places = np.array([int.from_bytes(key[:8], "big") / 2**64 for key in keys(faces)])
     aside = np.zeros(len(faces), bool)
     for label in np.unique(faces.labels):
         members = np.flatnonzero(faces.labels == label)
         count = np.clip((places[members] < share).sum(), 1, len(members) - left)
         aside[members[places[members].argsort()[:count]]] = True
     return faces.take(~aside), faces.take(aside)
-
-
-def _places(faces: Faces, seed: int) -> NDArray[np.float64]:
-    """A place in 0..1 for each image, `[N]`, evenly spread: its pixels' and the seed's, wherever it stands."""
-    key = str(seed).encode()
-    places = (hashlib.blake2b(image.tobytes(), digest_size=8, key=key).digest() for image in faces.images)
-    return np.array([int.from_bytes(place, "big") / 2**64 for place in places])
 
 
 def _blank(faces: Faces) -> NDArray[np.bool_]:
