@@ -15,9 +15,10 @@ import structlog
 
 from vire_edge.camera.health import FrameWatch, Verdict
 from vire_edge.camera.pacing import Backoff, Timeline
-from vire_edge.camera.reader import Reader, instant_now
+from vire_edge.camera.reader import Reader
 from vire_edge.camera.source import Image, Source
 from vire_edge.camera.sources import source_for
+from vire_edge.clock import read_clocks
 from vire_edge.config import CameraConfig
 from vire_edge.domain import CameraState, Frame, Instant
 
@@ -50,7 +51,7 @@ class Camera:
             live=self._source.live,
             stall_seconds=config.stall_seconds,
             dark_seconds=config.dark_seconds,
-            now=instant_now(),
+            now=read_clocks(),
         )
         # Guards everything below; notified at each change that the supervisor or a waiting reader must see.
         self._changed = threading.Condition()
@@ -285,7 +286,7 @@ class Camera:
 
     def _update(self, change: Callable[[Instant], None]) -> None:
         before = self._watch.state
-        change(instant_now())
+        change(read_clocks())
         self._announce(before)
 
     def _announce(self, before: CameraState) -> None:

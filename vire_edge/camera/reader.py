@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 from vire_edge.camera.health import Verdict
 from vire_edge.camera.pacing import RateLimit, Timeline
 from vire_edge.camera.source import Capture, Image, Source
+from vire_edge.clock import read_clocks
 from vire_edge.config import CameraConfig
 from vire_edge.domain import Instant
 from vire_edge.errors import CameraError
@@ -26,11 +26,6 @@ MAX_UNUSABLE = 5
 
 Deliver = Callable[["Reader", Image, Instant, bool], Verdict]
 """Takes a reader's picture, its time and whether a key picture came since the last; waits if none may be dropped."""
-
-
-def instant_now() -> Instant:
-    """Return this moment on both clocks."""
-    return Instant(time.monotonic(), datetime.now(UTC))
 
 
 class Reader:
@@ -145,7 +140,7 @@ class Reader:
         while not self.revoked:
             with self._inside(self._config.stall_seconds):
                 grabbed = capture.grab()
-            now = instant_now()
+            now = read_clocks()
             if self.revoked:
                 return
             if not grabbed:
@@ -179,7 +174,7 @@ class Reader:
             if not limit.lets_through(at):
                 continue
             if real_time:
-                wait = self._timeline.wait_seconds(at, instant_now())
+                wait = self._timeline.wait_seconds(at, read_clocks())
                 if wait is None or self._revoked.wait(wait):
                     continue
             with self._inside(self._config.stall_seconds):
@@ -187,6 +182,6 @@ class Reader:
             if image is None or self.revoked:
                 continue  # a file's damaged picture is passed over
             any_picture = True
-            now = instant_now()
+            now = read_clocks()
             self._deliver(self, image, now if real_time else self._timeline.instant(at, now), False)
         return any_picture
