@@ -10,17 +10,19 @@ import cv2
 import numpy as np
 import onnxruntime
 import pytest
-from fer2013_samples import real_fer2013
+from fer2013_samples import FER2013, real_fer2013
 from numpy.typing import NDArray
 
 from vire_edge.domain import EMOTIONS, MODEL_CONTRACT_VERSION, MODEL_INPUT, MODEL_OUTPUT
 from vire_edge.emotions import OnnxEmotionClassifier, shipped_model_path
 from vire_edge.training.data.dataset import Split
+from vire_edge.training.data.material import gather
 from vire_edge.training.evaluation.graph import cost
 from vire_edge.training.evaluation.reading import load_network
 from vire_edge.training.export import PARITY, calibrated, run_file
 from vire_edge.training.finish import with_and_without_repeats
 from vire_edge.training.scenes import FrontalCascade, check
+from vire_edge.training.settings import TrainSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = shipped_model_path()
@@ -56,6 +58,21 @@ def test_stated_figures_are_those_that_are_measured(metadata: dict[str, str]) ->
         assert metrics.macro_f1 == pytest.approx(stated[name]["macro_f1"], abs=2e-3)
         assert metrics.calibration_error == pytest.approx(stated[name]["calibration_error"], abs=5e-3)
     assert metadata["vire.dataset_digest"] == dataset.digest()
+
+
+def test_fine_tuning_calibrates_on_what_the_shipped_network_never_learnt(
+    metadata: dict[str, str], tmp_path: Path
+) -> None:
+    real_fer2013()
+    again = TrainSettings(
+        data=FER2013,
+        run=tmp_path / "run",
+        architecture="vire",
+        preset="fine-tune",
+        seed=1,
+        fer_plus=FER2013.with_name("fer2013new.csv"),
+    )
+    assert gather(again).ready.split_digest == metadata["vire.split_digest"]
 
 
 def test_card_states_the_accuracy_of_the_model_it_lies_beside(metadata: dict[str, str]) -> None:
