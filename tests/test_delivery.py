@@ -16,7 +16,7 @@ from rooms import Room
 from vire_edge.daemon.delivery import STANDSTILL_SECONDS, Delivery
 from vire_edge.daemon.trouble import LINGER_SECONDS, UNHEARD_SECONDS, TroubleWatch
 from vire_edge.domain import DeviceTrouble, Instant, Message, Severity
-from vire_edge.mqtt import MqttConnection
+from vire_edge.mqtt import CommandReceived, Connected, MqttConnection
 from vire_edge.mqtt.observer import Observer, Received
 from vire_edge.outbox import Outbox
 from vire_edge.outbox.folder import DATABASE
@@ -41,13 +41,14 @@ def outbox() -> Outbox:
 @pytest.fixture
 def delivery(mosquitto: Mosquitto, outbox: Outbox) -> Iterator[Delivery]:
     delivery = Delivery(
-        lambda: MqttConnection(
+        lambda events: MqttConnection(
             mosquitto.config(),
             client_id="hall",
             command_filter="vire/hall/command/+",
             will=lambda: Message("vire/hall/availability", b"offline", retain=True),
             wake=threading.Event(),
             alerts=outbox,
+            events=events,
         )
     )
     yield delivery
@@ -86,6 +87,19 @@ def test_a_connection_that_has_ended_is_replaced_and_delivers_what_waits(
     wait_until(lambda: not len(outbox), what="the acknowledgements")
     stats = delivery.stats()
     assert (stats.delivered, stats.reconnects) == (6, 1)
+
+
+def test_a_command_that_nobody_has_read_outlasts_its_connection(mosquitto: Mosquitto, delivery: Delivery) -> None:
+    delivery.start()
+    with Observer(mosquitto.config(), "vire/hall/#") as observer:
+        observer.wait_subscribed(PATIENCE_SECONDS)
+        wait_until(lambda: "Sending SUBACK to hall" in mosquitto.log, what="the subscription to commands")
+        observer.publish(Message("vire/hall/command/pause", b"{}"))
+        wait_until(lambda: delivery.events.qsize() == 2, what="the connection and the command")
+    delivery.restart()
+    assert isinstance(delivery.events.get(), Connected)
+    assert isinstance(command := delivery.events.get(), CommandReceived)
+    assert command.verb == "pause"
 
 
 def test_a_thread_that_takes_no_step_is_a_standstill(delivery: Delivery) -> None:

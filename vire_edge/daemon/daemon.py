@@ -16,9 +16,9 @@ from typing import Self
 import structlog
 
 from vire_edge.alerts import AlertEngine
+from vire_edge.clock import read_clocks
 from vire_edge.config import Config
 from vire_edge.daemon.analysis import Analysis
-from vire_edge.daemon.clock import read_clocks
 from vire_edge.daemon.commands import Commands
 from vire_edge.daemon.frame_progress import FrameProgress
 from vire_edge.daemon.health import HealthReporter

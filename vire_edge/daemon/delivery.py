@@ -17,14 +17,14 @@ most."""
 class Delivery:
     """A connection to the broker that can be replaced by a fresh one. What is not acknowledged stays in the outbox."""
 
-    def __init__(self, connect: Callable[[], MqttConnection]) -> None:
+    def __init__(self, connect: Callable[[SimpleQueue[MqttEvent] | None], MqttConnection]) -> None:
         """Prepare the first connection.
 
         Args:
-            connect: makes a connection that is not started yet.
+            connect: makes a connection that is not started yet; it goes on with the events of an earlier one.
         """
         self._connect = connect
-        self._connection = connect()
+        self._connection = connect(None)
         self._delivered = self._reconnects = 0
         """By the connections before this one."""
 
@@ -76,5 +76,5 @@ class Delivery:
         stats = self.stats()
         self._delivered, self._reconnects = stats.delivered, stats.reconnects + 1
         self._connection.stop(None, timeout_seconds=0.0)
-        self._connection = self._connect()
+        self._connection = self._connect(self._connection.events)
         self._connection.start()

@@ -86,6 +86,7 @@ class HealthReporter:
                 expired=self._outbox.expired,
                 evicted=self._outbox.evicted,
                 undeliverable=self._outbox.dropped - self._outbox.expired - self._outbox.evicted,
+                refused=stats.last_error if stats.connected else "",
                 reconnects=stats.reconnects,
                 ignored_commands=stats.ignored_commands,
                 storage=self._outbox.trouble or _damage(self._outbox.set_aside),

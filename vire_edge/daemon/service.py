@@ -6,13 +6,14 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from queue import SimpleQueue
 from types import FrameType
 
 from vire_edge.alerts import AlertEngine
 from vire_edge.camera import Camera
+from vire_edge.clock import read_clocks
 from vire_edge.config import Config, device_id, state_directory
 from vire_edge.daemon.analysis import Analysis
-from vire_edge.daemon.clock import read_clocks
 from vire_edge.daemon.daemon import Daemon
 from vire_edge.daemon.delivery import Delivery
 from vire_edge.daemon.supervision import Part
@@ -20,7 +21,7 @@ from vire_edge.daemon.systemd import ServiceManager
 from vire_edge.emotions import OnnxEmotionClassifier
 from vire_edge.faces import HaarFaceDetector
 from vire_edge.messages import Messages, Topics
-from vire_edge.mqtt import MqttConnection, MqttVersion
+from vire_edge.mqtt import MqttConnection, MqttEvent, MqttVersion
 from vire_edge.mqtt.embedded import EmbeddedBroker
 from vire_edge.outbox import Outbox
 from vire_edge.pipeline import Pipeline
@@ -73,7 +74,7 @@ def build_daemon(config: Config, wake: threading.Event, running: ExitStack) -> D
         parts.append(Part("the embedded broker", broker.complaint, broker.start))
         mqtt = broker.client_config(mqtt)
 
-    def connect() -> MqttConnection:
+    def connect(events: SimpleQueue[MqttEvent] | None) -> MqttConnection:
         return MqttConnection(
             mqtt,
             client_id=f"vire-edge-{messages.topics.device_id}",
@@ -82,6 +83,7 @@ def build_daemon(config: Config, wake: threading.Event, running: ExitStack) -> D
             wake=wake,
             first_version=MqttVersion.V5 if config.mqtt.host else MqttVersion.V311,
             alerts=outbox,
+            events=events,
         )
 
     delivery = Delivery(connect)

@@ -174,6 +174,8 @@ class DeliveryHealth(_Wire):
     """Alerts that had to go because too many waited: the mildest and oldest."""
     undeliverable: int
     """Alerts that the broker never takes, such as those too large for it."""
+    refused: str
+    """What the broker does not let the device publish or read, and the remedy; empty while it takes everything."""
     reconnects: int
     ignored_commands: int
     """Commands that came too fast to be answered, or whose name nobody could answer."""
