@@ -104,7 +104,7 @@ def start(folder: Path) -> Iterator[Start]:
 def run(script: str, *arguments: object, prefix: tuple[str, ...] = (), check: bool = True) -> list[str]:
     """The lines that a process of its own prints."""
     done = subprocess.run(
-        [*prefix, sys.executable, "-c", PRELUDE + textwrap.dedent(script), *map(str, arguments)],
+        [*prefix, sys.executable, "-u", "-c", PRELUDE + textwrap.dedent(script), *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=60,
