@@ -85,6 +85,8 @@ def restless(folder: Path, port: int, **changes: Any) -> dict[str, Any]:
     return {
         "mqtt__host": "127.0.0.1",
         "mqtt__port": str(port),
+        # Eleven a second outgrow the default of a thousand while a connection breaks every few seconds.
+        "mqtt__max_queued_alerts": "20000",
         "cameras": [{"name": "room", "source": str(scene), "loop": True, "fps": FRAME_RATE}],
         "alerts": AT_ONCE,
         "smoothing__time_constant_seconds": "0.1",
