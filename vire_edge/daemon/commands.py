@@ -57,7 +57,7 @@ class Commands:
         health: HealthReporter,
         messages: Messages,
         *,
-        memory: Memory | None = None,
+        memory: Memory,
     ) -> None:
         self._cameras = cameras
         self._engine = engine
@@ -76,7 +76,7 @@ class Commands:
     def restore(self, now: Instant) -> None:
         """Go on with a pause of before a restart. Call it before the cameras start: then not one frame is captured."""
         self._carried_out.restore(now)
-        recalled = None if self._memory is None else self._memory.recall(PAUSE_KEY, now=now)
+        recalled = self._memory.recall(PAUSE_KEY, now=now)
         if recalled is None:
             return
         try:
@@ -145,8 +145,8 @@ class Commands:
                         f"no open alert has the id {command.alert_id!a}; alerts/active lists those that are open",
                         command.transaction,
                     )
-                if self._memory is not None:  # before the transaction: whoever asks again is answered again
-                    self._memory.remember(ALERTS_KEY, self._engine.snapshot(now), now=now)
+                # Before the transaction: whoever asks again, because no answer came, is answered again.
+                self._memory.remember(ALERTS_KEY, self._engine.snapshot(now), now=now)
                 return {"alert_id": episode.alert_id, "acknowledged_at": iso_utc(episode.acknowledged_at or now.utc)}
             case PauseCommand():
                 return {"paused": True, "until": iso_utc(self._pause(command.minutes * 60, now))}
@@ -183,5 +183,4 @@ class Commands:
             until = now.utc + timedelta(seconds=left)
             if abs((until - self._paused_until.utc).total_seconds()) > CLOCK_SET_SECONDS:
                 self._paused_until = Instant(self._paused_until.monotonic, until)
-        if self._memory is not None:
-            self._memory.remember(PAUSE_KEY, f"{left:.1f}", now=now)
+        self._memory.remember(PAUSE_KEY, f"{left:.1f}", now=now)

@@ -14,13 +14,6 @@ class ServiceManager:
         address = environ.get("NOTIFY_SOCKET", "")
         # A leading "@" names a socket without a file, which the kernel spells with a zero byte.
         self._address = "\0" + address[1:] if address.startswith("@") else address
-        watchdog_pid = environ.get("WATCHDOG_PID", str(os.getpid()))
-        microseconds = environ.get("WATCHDOG_USEC", "0")
-        self.watchdog_seconds: float | None = (
-            int(microseconds) / 1e6
-            if microseconds.isdecimal() and int(microseconds) > 0 and watchdog_pid == str(os.getpid())
-            else None
-        )
 
     def ready(self) -> None:
         """The service has started."""

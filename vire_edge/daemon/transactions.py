@@ -25,7 +25,7 @@ class Transactions:
     what changed something.
     """
 
-    def __init__(self, memory: Memory | None) -> None:
+    def __init__(self, memory: Memory) -> None:
         """Begin with none.
 
         Args:
@@ -41,12 +41,12 @@ class Transactions:
     def add(self, transaction: str, *, changes: bool, now: Instant) -> None:
         """Remember a command that was carried out; `changes` if it did more than ask."""
         (self._changes if changes else self._questions).append(transaction)
-        if changes and self._memory is not None:
+        if changes:
             self._memory.remember(TRANSACTIONS_KEY, json.dumps(list(self._changes)), now=now)
 
     def restore(self, now: Instant) -> None:
         """Recall those of before a restart."""
-        recalled = None if self._memory is None else self._memory.recall(TRANSACTIONS_KEY, now=now)
+        recalled = self._memory.recall(TRANSACTIONS_KEY, now=now)
         if recalled is None:
             return
         try:
