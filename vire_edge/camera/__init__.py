@@ -8,7 +8,7 @@ from vire_edge.camera.camera import Camera
 from vire_edge.camera.script import DEMO_SCRIPT, Look, Script, Step
 from vire_edge.camera.source import Capture, Image, Source
 from vire_edge.camera.sources import source_for
-from vire_edge.camera.synthetic import SyntheticSource
+from vire_edge.camera.synthetic import ShownFace, SyntheticSource
 
 __all__ = [
     "DEMO_SCRIPT",
@@ -17,6 +17,7 @@ __all__ = [
     "Image",
     "Look",
     "Script",
+    "ShownFace",
     "Source",
     "Step",
     "SyntheticSource",

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from vire_edge.camera.script import Look, Script
 from vire_edge.camera.source import Image
-from vire_edge.domain import EMOTIONS, Emotion
+from vire_edge.domain import EMOTIONS, BoundingBox, Emotion
 from vire_edge.errors import CameraError
 
 FACE_SHARE = 0.42
@@ -59,13 +59,30 @@ def load_expressions() -> Mapping[Emotion, Image]:
     return expressions
 
 
+@dataclass(frozen=True, slots=True)
+class ShownFace:
+    """A face that was drawn."""
+
+    box: BoundingBox
+    """What a detector should find: the square that the expression was drawn into."""
+    presence: float
+    """Above 0, and 1 unless the person is coming or going."""
+
+
 class SyntheticSource:
     """Plays a script. It has media time, like a file: `CameraConfig.pace` and `loop` apply."""
 
     live = False
 
     def __init__(
-        self, script: Script, width: int = 640, height: int = 480, fps: float = 10.0, *, seed: int = 0
+        self,
+        script: Script,
+        width: int = 640,
+        height: int = 480,
+        fps: float = 10.0,
+        *,
+        seed: int = 0,
+        restlessness: float = 1.0,
     ) -> None:
         """Prepare the play; nothing is drawn.
 
@@ -75,9 +92,11 @@ class SyntheticSource:
             height: pixels.
             fps: pictures for each second of media time.
             seed: of the noise and the paths of all movements.
+            restlessness: how far heads sway and turn: 1 for somebody who sits, 8 for somebody who paces to and fro.
         """
         self.script = script
-        self._width, self._height, self._fps, self._seed = width, height, fps, seed
+        self._movements = _Movements(width, height, seed, restlessness)
+        self._fps = fps
         self._stage: _Stage | None = None
 
     def check(self) -> None:
@@ -105,9 +124,24 @@ class SyntheticSource:
             CameraError: an expression is missing or damaged.
         """
         if self._stage is None:
-            self._stage = _Stage(self._width, self._height, self._seed, load_expressions())
-        people = range(len(self.script.people))
-        return self._stage.draw([self.script.look(person, seconds) for person in people], seconds)
+            self._stage = _Stage(self._movements, load_expressions())
+        return self._stage.draw(self._looks(seconds), seconds)
+
+    def faces_at(self, seconds: float) -> tuple[ShownFace, ...]:
+        """Tell where the faces of one moment's picture are, from the left.
+
+        Args:
+            seconds: since the script's beginning.
+        """
+        looks = self._looks(seconds)
+        return tuple(
+            ShownFace(self._movements.pose(person, len(looks), seconds).box, look.presence)
+            for person, look in enumerate(looks)
+            if look.presence > 0
+        )
+
+    def _looks(self, seconds: float) -> list[Look]:
+        return [self.script.look(person, seconds) for person in range(len(self.script.people))]
 
 
 class _ScriptCapture:
@@ -143,12 +177,42 @@ class _Pose:
     side: float
     angle: float
 
+    @property
+    def box(self) -> BoundingBox:
+        return BoundingBox(
+            round(self.x - self.side / 2), round(self.y - self.side / 2), round(self.side), round(self.side)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Movements:
+    """Where heads are in a picture of `width` × `height`."""
+
+    width: int
+    height: int
+    seed: int
+    restlessness: float
+
+    def pose(self, person: int, people: int, seconds: float) -> _Pose:
+        phase = self.seed + person * _GOLDEN
+        place = self.width / people
+        nearness = 1.0 + 0.14 * math.sin(0.31 * seconds + phase)
+        side = FACE_SHARE * min(self.height, 1.5 * place) * nearness
+        sway = self.restlessness * side
+        return _Pose(
+            x=place * (person + 0.5) + 0.12 * sway * math.sin(0.57 * seconds + phase),
+            y=0.46 * self.height + 0.05 * sway * math.sin(0.83 * seconds + 2 * phase),
+            side=side,
+            angle=3.0 * self.restlessness * math.sin(0.45 * seconds + 3 * phase),
+        )
+
 
 class _Stage:
     """Draws people before a background."""
 
-    def __init__(self, width: int, height: int, seed: int, expressions: Mapping[Emotion, Image]) -> None:
-        self._width, self._height, self._seed = width, height, seed
+    def __init__(self, movements: _Movements, expressions: Mapping[Emotion, Image]) -> None:
+        self._movements = movements
+        self._width, self._height, self._seed = width, height, seed = movements.width, movements.height, movements.seed
         self._expressions = {emotion: picture.astype(np.float32) for emotion, picture in expressions.items()}
         self._side = next(iter(expressions.values())).shape[0]
         self._mask = _oval(self._side)
@@ -180,7 +244,7 @@ class _Stage:
         return np.asarray(cv2.resize(small, (self._width, self._height), interpolation=cv2.INTER_CUBIC), np.float32)
 
     def _draw_person(self, canvas: _Floats, look: Look, person: int, people: int, seconds: float) -> None:
-        pose = self._pose(person, people, seconds)
+        pose = self._movements.pose(person, people, seconds)
         drawn = canvas.copy() if look.presence < 1 else canvas
         self._draw_body(drawn, pose, _COAT[person % len(_COAT)])
         face = np.zeros((self._side, self._side), np.float32)
@@ -189,18 +253,6 @@ class _Stage:
         self._draw_face(drawn, pose, face)
         if look.presence < 1:
             canvas += look.presence * (drawn - canvas)
-
-    def _pose(self, person: int, people: int, seconds: float) -> _Pose:
-        phase = self._seed + person * _GOLDEN
-        place = self._width / people
-        nearness = 1.0 + 0.14 * math.sin(0.31 * seconds + phase)
-        side = FACE_SHARE * min(self._height, 1.5 * place) * nearness
-        return _Pose(
-            x=place * (person + 0.5) + 0.12 * side * math.sin(0.57 * seconds + phase),
-            y=0.46 * self._height + 0.05 * side * math.sin(0.83 * seconds + 2 * phase),
-            side=side,
-            angle=3.0 * math.sin(0.45 * seconds + 3 * phase),
-        )
 
     def _draw_body(self, canvas: _Floats, pose: _Pose, coat: tuple[int, int, int]) -> None:
         """Neck and shoulders: a face that floats would be found too, but looks it."""
