@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vire_edge.alerts import AlertEngine
-from vire_edge.config import CameraConfig, Config
+from vire_edge.config import CameraConfig, Config, ModelConfig
 from vire_edge.daemon.analysis import Analysis
 from vire_edge.domain import (
     AbsenceRule,
@@ -45,8 +45,12 @@ PICTURE = np.kron(np.indices((24, 24)).sum(axis=0) % 2 * 255, np.ones((10, 10), 
 class OneFace:
     """Finds one face in each picture."""
 
-    def detect(self, gray: NDArray[np.uint8]) -> Sequence[Detection]:
+    def find(self, gray: NDArray[np.uint8], *, now: float) -> Sequence[Detection]:
+        assert now > 0
         return [Detection(BoundingBox(40, 40, 120, 120))] if gray.any() else []
+
+    def reset(self) -> None:
+        """Remembers nothing."""
 
 
 class Moody:
@@ -71,8 +75,9 @@ class Room:
 
     def _build(self) -> Pipeline:
         self.classifiers.append(Moody())
-        config = Config(cameras=[CameraConfig(name="hall"), CameraConfig(name="attic")])
-        return Pipeline(config, detector=OneFace(), classifier=self.classifiers[-1], engine=self.engine)
+        each_frame = ModelConfig(interval_seconds=0)
+        config = Config(cameras=[CameraConfig(name="hall"), CameraConfig(name="attic")], model=each_frame)
+        return Pipeline(config, new_search=OneFace, classifier=self.classifiers[-1], engine=self.engine)
 
     @property
     def instant(self) -> Instant:

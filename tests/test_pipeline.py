@@ -42,14 +42,18 @@ FEAR_RULE = SpikeRule(
 
 
 class DrawnFaces:
-    """Finds what `picture` has drawn: fakes the detector by remembering the boxes."""
+    """Finds what `show` has drawn: fakes the search by remembering the boxes."""
 
     def __init__(self) -> None:
         self.boxes: list[BoundingBox] = []
 
-    def detect(self, gray: NDArray[np.uint8]) -> Sequence[Detection]:
+    def find(self, gray: NDArray[np.uint8], *, now: float) -> Sequence[Detection]:
         assert gray.ndim == 2
+        assert now > 0
         return [Detection(box) for box in self.boxes]
+
+    def reset(self) -> None:
+        self.boxes = []
 
 
 class BrightnessClassifier:
@@ -73,9 +77,9 @@ class Scene:
     def __init__(self, *cameras: str) -> None:
         names = cameras or ("hall",)
         config = Config(cameras=[CameraConfig(name=name) for name in names])
-        self.detector, self.classifier = DrawnFaces(), BrightnessClassifier()
+        self.search, self.classifier = DrawnFaces(), BrightnessClassifier()
         engine = AlertEngine([FEAR_RULE], names, zone=UTC)
-        self.pipeline = Pipeline(config, detector=self.detector, classifier=self.classifier, engine=engine)
+        self.pipeline = Pipeline(config, new_search=lambda: self.search, classifier=self.classifier, engine=engine)
         self.now = 0.0
 
     @property
@@ -87,9 +91,9 @@ class Scene:
         for _ in range(round(seconds / 0.1)):
             self.now += 0.1
             image = np.zeros((240, 640, 3), dtype=np.uint8)
-            self.detector.boxes = []
+            self.search.boxes = []
             for x, emotion in faces:
-                self.detector.boxes.append(BoundingBox(x, 50, 100, 100))
+                self.search.boxes.append(BoundingBox(x, 50, 100, 100))
                 if emotion is not None:  # None: a face in the dark
                     gray = 55 + 20 * EMOTIONS.index(emotion) + 30 * TEXTURE
                     image[50:150, x : x + 100] = gray[..., np.newaxis]
@@ -118,8 +122,25 @@ def test_two_people_side_by_side_have_two_states() -> None:
 
 def test_all_faces_of_a_frame_go_through_the_classifier_at_once() -> None:
     scene = Scene()
-    scene.show((50, Emotion.HAPPY), (250, Emotion.SAD), (450, Emotion.FEAR), seconds=0.3)
-    assert scene.classifier.batches == [3, 3]  # the first frame only makes candidates
+    scene.show((50, Emotion.HAPPY), (250, Emotion.SAD), (450, Emotion.FEAR), seconds=0.5)
+    assert scene.classifier.batches == [3, 3]  # the first frame only makes candidates, then every second one is due
+
+
+def test_a_face_is_read_when_it_is_due_and_a_new_one_at_once() -> None:
+    scene = Scene()
+    scene.show((50, Emotion.HAPPY), seconds=0.6)
+    assert scene.classifier.batches == [1, 1, 1]  # in the second, fourth and sixth frame
+    scene.show((50, Emotion.HAPPY), (400, Emotion.SAD), seconds=0.2)
+    assert scene.classifier.batches[3:] == [2]  # the new one is confirmed in its second frame
+
+
+def test_a_face_that_could_not_be_judged_is_looked_at_in_each_frame_until_it_can() -> None:
+    scene = Scene()
+    scene.show((100, Emotion.HAPPY), seconds=0.2)
+    *_, dark = scene.show((100, None), seconds=0.4)
+    assert [flaw for _, flaw in dark.flaws] == [Flaw.TOO_DARK]
+    scene.show((100, Emotion.HAPPY), seconds=0.1)
+    assert scene.classifier.batches == [1, 1]
 
 
 def test_a_face_in_the_dark_is_not_observed_and_not_guessed_at() -> None:

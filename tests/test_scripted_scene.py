@@ -21,8 +21,8 @@ from vire_edge.domain import (
     Instant,
 )
 from vire_edge.emotions import OnnxEmotionClassifier
-from vire_edge.faces import HaarFaceDetector
 from vire_edge.pipeline import Observation, Pipeline
+from vire_edge.searching import build_search
 
 FPS = 5.0
 SCRIPT = Script.solo(
@@ -65,7 +65,7 @@ def watch(script: Script) -> tuple[list[Observation], list[EpisodeEvent]]:
     source = SyntheticSource(script, width=camera_config.width, height=camera_config.height, fps=FPS)
     camera = Camera(camera_config, wake=wake, source=source)
     pipeline = Pipeline(
-        CONFIG, detector=HaarFaceDetector(CONFIG.faces), classifier=OnnxEmotionClassifier(), engine=make_engine()
+        CONFIG, new_search=lambda: build_search(CONFIG.faces), classifier=OnnxEmotionClassifier(), engine=make_engine()
     )
     observations: list[Observation] = []
     events: list[EpisodeEvent] = []

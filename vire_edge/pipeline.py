@@ -5,7 +5,7 @@ Owns the Protocols that the stages fulfil; does no I/O and reads no clock.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -35,11 +35,15 @@ LINGER_SECONDS = 2.0
 """A face that the detector misses for a moment is still in view."""
 
 
-class FaceDetector(Protocol):
-    """Finds faces in a grayscale image, uint8 `[height, width]`."""
+class FaceSearch(Protocol):
+    """Finds the faces of one camera's frames, grayscale uint8 `[height, width]`, in the order of time."""
 
-    def detect(self, gray: NDArray[np.uint8]) -> Sequence[Detection]:
-        """Return the faces with their boxes in pixels of `gray`."""
+    def find(self, gray: NDArray[np.uint8], *, now: float) -> Sequence[Detection]:
+        """Return the faces in the frame of `now`, monotonic seconds, with their boxes in pixels of `gray`."""
+        ...
+
+    def reset(self) -> None:
+        """Forget what was found: the camera was interrupted."""
         ...
 
 
@@ -57,6 +61,8 @@ class Observation:
 
     camera: str
     at: Instant
+    faces: tuple[Detection, ...]
+    """What was found in this frame, whether it lasts or not."""
     tracks: tuple[Track, ...]
     """The confirmed faces in this frame."""
     people: tuple[EmotionState, ...]
@@ -76,11 +82,16 @@ class _InView:
     state: EmotionState | None = None
     last_judged: float = float("-inf")
 
+    def is_due(self, interval_seconds: float, now: float) -> bool:
+        """Whether its emotion is to be read again; a tenth early counts, because frames come on a grid of their own."""
+        return now - self.last_judged >= 0.9 * interval_seconds
+
 
 @dataclass(slots=True)
 class _CameraStages:
     """What the pipeline keeps for one camera."""
 
+    search: FaceSearch
     tracker: Tracker
     smoother: Smoother
     in_view: dict[int, _InView] = field(default_factory=dict)
@@ -92,21 +103,27 @@ class Pipeline:
 
     Args:
         config: settings of the stages.
-        detector: finds faces.
+        new_search: makes what finds the faces of one camera.
         classifier: reads emotions.
         engine: knows the alert rules.
     """
 
     def __init__(
-        self, config: Config, *, detector: FaceDetector, classifier: EmotionClassifier, engine: AlertEngine
+        self,
+        config: Config,
+        *,
+        new_search: Callable[[], FaceSearch],
+        classifier: EmotionClassifier,
+        engine: AlertEngine,
     ) -> None:
-        self._detector = detector
         self._classifier = classifier
+        self._read_interval = config.model.interval_seconds
         self._quality: QualityConfig = config.quality
         self._remember_seconds = config.tracking.remember_seconds
         self.engine = engine
         self._cameras = {
             camera.name: _CameraStages(
+                new_search(),
                 Tracker(
                     camera.name,
                     min_hits=config.tracking.min_hits,
@@ -127,16 +144,27 @@ class Pipeline:
         stages = self._cameras[frame.camera]
         stages.last_frame, now = frame.instant, frame.monotonic
         gray = to_gray(frame.image)
-        tracks = stages.tracker.update(self._detector.detect(gray), now=now)
-        judged, flaws = self._classify(gray, tracks)
+        faces = stages.search.find(gray, now=now)
+        tracks = stages.tracker.update(faces, now=now)
+        for track in tracks:
+            stages.in_view.setdefault(track.track_id, _InView(now)).last_seen = now
+        due = [track for track in tracks if stages.in_view[track.track_id].is_due(self._read_interval, now)]
+        judged, flaws = self._classify(gray, due)
         stages.smoother.keep(stages.tracker.remembered)
         states = [stages.smoother.update(track.track_id, scores, now=now) for track, scores in judged]
-        people, not_observed = self._look_around(stages, tracks, states, now)
+        people, not_observed = self._look_around(stages, states, now)
         events = self.engine.observe(
             frame.camera, states, seen=bool(tracks), remembered=stages.tracker.remembered, now=frame.instant
         )
         return Observation(
-            frame.camera, frame.instant, tuple(tracks), people, tuple(flaws), not_observed, tuple(events)
+            frame.camera,
+            frame.instant,
+            faces=tuple(faces),
+            tracks=tuple(tracks),
+            people=people,
+            flaws=tuple(flaws),
+            not_observed=not_observed,
+            events=tuple(events),
         )
 
     def check_camera(self, state: CameraState, *, judging: bool = True, now: Instant) -> list[EpisodeEvent]:
@@ -178,11 +206,9 @@ class Pipeline:
         return list(zip(fit, self._classifier.classify(np.stack(faces)), strict=True)), flaws
 
     def _look_around(
-        self, stages: _CameraStages, tracks: Sequence[Track], states: Sequence[EmotionState], now: float
+        self, stages: _CameraStages, states: Sequence[EmotionState], now: float
     ) -> tuple[tuple[EmotionState, ...], int]:
         """Who is in view, known and unknown."""
-        for track in tracks:
-            stages.in_view.setdefault(track.track_id, _InView(now)).last_seen = now
         for state in states:
             seen = stages.in_view[state.track_id]
             seen.state, seen.last_judged = state, now
@@ -197,6 +223,7 @@ class Pipeline:
         return people, len(stages.in_view) - len(people)
 
     def _forget(self, camera: str, stages: _CameraStages, reason: EndReason, now: Instant) -> list[EpisodeEvent]:
+        stages.search.reset()
         stages.tracker.reset()
         stages.smoother.keep(())
         stages.in_view.clear()

@@ -70,11 +70,16 @@ class ModelConfig(Section):
     """An ONNX file under the model contract; left out, the one that ships with the package."""
     threads: Annotated[int, Field(ge=1, le=16)] = 1
     """One is enough for a model this small and leaves the others to the face search."""
+    interval_seconds: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Time between two readings of one face; 0 reads it in every frame. Expressions that count last for seconds."""
 
 
 class FacesConfig(Section):
     """The Haar cascade's face search."""
 
+    search: Literal["scheduled", "every_frame"] = "scheduled"
+    """scheduled: where something changed, and around the faces that are known. every_frame: everywhere in each frame,
+    for comparison, at ten times the cost and more."""
     scale_factor: Annotated[float, Field(gt=1.0, le=2.0)] = 1.1
     """Step between the sizes that are searched: smaller finds more and costs more."""
     min_neighbors: Annotated[int, Field(ge=0, le=30)] = 6
@@ -83,6 +88,8 @@ class FacesConfig(Section):
     """Smallest face side that is searched for, in pixels of the searched image."""
     search_width: Annotated[int, Field(ge=160, le=3840)] = 640
     """Wider frames are reduced to this for the search; the crop still comes from the full frame."""
+    max_faces: Annotated[int, Field(ge=1, le=64)] = 16
+    """More than these, the largest, are not followed: a poster of a crowd must not take the processor."""
     profile: bool = False
     """Also search for faces turned to either side. Costs about three times as much, and the model was
     trained on faces seen from the front."""

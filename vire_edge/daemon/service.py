@@ -19,12 +19,12 @@ from vire_edge.daemon.delivery import Delivery
 from vire_edge.daemon.supervision import Part
 from vire_edge.daemon.systemd import ServiceManager
 from vire_edge.emotions import OnnxEmotionClassifier
-from vire_edge.faces import HaarFaceDetector
 from vire_edge.messages import Messages, Topics
 from vire_edge.mqtt import MqttConnection, MqttEvent, MqttVersion
 from vire_edge.mqtt.embedded import EmbeddedBroker
 from vire_edge.outbox import Outbox
 from vire_edge.pipeline import Pipeline
+from vire_edge.searching import build_search
 
 
 def run_service(config: Config, *, on_started: Callable[[Daemon], None] | None = None) -> None:
@@ -54,7 +54,7 @@ def build_daemon(config: Config, wake: threading.Event, running: ExitStack) -> D
     engine = AlertEngine([alert.to_rule() for alert in config.alerts], [camera.name for camera in config.cameras])
 
     def build_pipeline(classifier: OnnxEmotionClassifier) -> Pipeline:
-        return Pipeline(config, detector=HaarFaceDetector(config.faces), classifier=classifier, engine=engine)
+        return Pipeline(config, new_search=lambda: build_search(config.faces), classifier=classifier, engine=engine)
 
     def build_anew() -> Pipeline:
         pipeline, now = build_pipeline(_load_model(config)), read_clocks()

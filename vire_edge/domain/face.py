@@ -25,6 +25,16 @@ class BoundingBox:
         """(x, y) in pixels."""
         return self.x + self.width / 2, self.y + self.height / 2
 
+    def grown(self, margin: int) -> BoundingBox:
+        """Return the box with so many pixels more on each side."""
+        return BoundingBox(self.x - margin, self.y - margin, self.width + 2 * margin, self.height + 2 * margin)
+
+    def clipped(self, width: int, height: int) -> BoundingBox:
+        """Return the part inside an image of this size; nothing of it left gives an area of 0."""
+        left, top = min(max(self.x, 0), width), min(max(self.y, 0), height)
+        right, bottom = min(max(self.x + self.width, left), width), min(max(self.y + self.height, top), height)
+        return BoundingBox(left, top, right - left, bottom - top)
+
     def iou(self, other: BoundingBox) -> float:
         """Intersection over union with `other`, 0..1."""
         overlap_width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)

@@ -21,6 +21,7 @@ from vire_edge.faces import HaarFaceDetector
 from vire_edge.pipeline import Observation, Pipeline
 from vire_edge.preprocess import crop_face, to_gray
 from vire_edge.quality import Flaw, find_flaw
+from vire_edge.searching import EveryFrameSearch
 
 _VIDEO = "video"
 _USUAL_FPS = 25.0
@@ -138,9 +139,15 @@ class Looker:
         Raises:
             CameraError: the video is damaged.
         """
-        config = self._config.model_copy(update={"cameras": [CameraConfig(name=_VIDEO)]})
+        each_frame = self._config.model.model_copy(update={"interval_seconds": 0.0})
+        config = self._config.model_copy(update={"cameras": [CameraConfig(name=_VIDEO)], "model": each_frame})
         engine = AlertEngine([], [_VIDEO])
-        pipeline = Pipeline(config, detector=self._detector, classifier=self._classifier, engine=engine)
+        pipeline = Pipeline(
+            config,
+            new_search=lambda: EveryFrameSearch(self._detector),
+            classifier=self._classifier,
+            engine=engine,
+        )
         began = datetime.now(UTC)
         capture = VideoFile(_VIDEO, path).open()
         try:
