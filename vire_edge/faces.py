@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -69,12 +69,12 @@ class HaarFaceDetector:
             found = [Detection(_scale(detection.box, 1 / scale), detection.view) for detection in found]
         return sorted(found, key=lambda detection: -detection.box.area)
 
-    def propose(self, gray: NDArray[np.uint8], changed: BoundingBox) -> Iterator[Detection]:
-        """Find what may be a face and touches a part of an image; coarsely, and one size after the other.
+    def propose(self, gray: NDArray[np.uint8], changed: Sequence[BoundingBox]) -> Iterator[Detection]:
+        """Find what may be a face in parts of an image that changed; coarsely, and one size after the other.
 
         Args:
             gray: uint8 `[height, width]`.
-            changed: the part, in pixels.
+            changed: the parts, in pixels; a face reaches out of them by its own width at most.
 
         Yields:
             Candidates, false ones among them, boxes in pixels of `gray`.
@@ -82,23 +82,22 @@ class HaarFaceDetector:
         height, width = gray.shape
         size = self._smallest(gray)
         while size <= min(height, width):
-            area = changed.grown(round(2 * size)).clipped(width, height)  # a face that touches it lies inside
             scale = min(1.0, COARSE_SIDE / size)
-            reduced = _cut(gray, area, scale)
             smallest = round(size * scale)
-            for view in self._views():
-                for box in self._search(view, reduced, COARSE_STEP, 1, (smallest, 2 * smallest)):
-                    yield Detection(_place(box, area, scale), view)
+            for area in _joined([part.grown(round(size)).clipped(width, height) for part in changed]):
+                reduced = _cut(gray, area, scale)
+                for view in self._views():
+                    for box in self._search(view, reduced, COARSE_STEP, 1, (smallest, 2 * smallest)):
+                        yield Detection(_place(box, area, scale), view)
             size *= 2
 
-    def look(self, gray: NDArray[np.uint8], expected: Detection, *, reach: float, sure: bool) -> Detection | None:
+    def look(self, gray: NDArray[np.uint8], expected: Detection, *, reach: float) -> Detection | None:
         """Find one face about where it is expected.
 
         Args:
             gray: uint8 `[height, width]`.
             expected: where, how large and from which side, pixels of `gray`.
             reach: how far it may have moved, in widths of its box.
-            sure: as strictly as `detect` judges; otherwise half as many hits are enough, and a quick look may do.
 
         Returns:
             The face that is nearest to what was expected, or None.
@@ -107,9 +106,10 @@ class HaarFaceDetector:
         side = expected.box.width
         area = expected.box.grown(round(side * reach)).clipped(width, height)
         smallest, largest = max(side / SIZE_CHANGE, self._smallest(gray)), side * SIZE_CHANGE
-        for close_side in CLOSE_SIDES[1:] if sure else CLOSE_SIDES:
+        # Half as many hits are enough where a face is expected: few sizes are searched, so fewer of them can agree.
+        neighbors = (self._config.min_neighbors + 1) // 2
+        for close_side in CLOSE_SIDES:
             scale = min(1.0, close_side / side)
-            neighbors = self._config.min_neighbors if sure else (self._config.min_neighbors + 1) // 2
             picture, sides = _cut(gray, area, scale), (round(smallest * scale), math.ceil(largest * scale))
             for view in sorted(self._views(), key=lambda view: view is not expected.view):
                 boxes = self._search(view, picture, self._config.scale_factor, neighbors, sides)
@@ -182,3 +182,15 @@ def _place(box: BoundingBox, area: BoundingBox, scale: float) -> BoundingBox:
     """Turn a box in a reduced part into pixels of the whole."""
     found = _scale(box, 1 / scale)
     return BoundingBox(area.x + found.x, area.y + found.y, found.width, found.height)
+
+
+def _joined(parts: Iterable[BoundingBox]) -> list[BoundingBox]:
+    """Boxes that overlap become the one around them."""
+    joined: list[BoundingBox] = []
+    for part in parts:
+        box = part
+        while overlapping := [other for other in joined if box.iou(other) > 0]:
+            joined = [other for other in joined if other not in overlapping]
+            box = box.around(*overlapping)
+        joined.append(box)
+    return joined

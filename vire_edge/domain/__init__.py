@@ -28,7 +28,7 @@ from vire_edge.domain.emotion import (
     EmotionState,
 )
 from vire_edge.domain.face import BoundingBox, Detection, FaceView, Track
-from vire_edge.domain.frame import OPENING, CameraState, CameraStatus, Frame, Instant
+from vire_edge.domain.frame import OPENING, CameraState, CameraStatus, Frame, Instant, Slowdown
 from vire_edge.domain.message import Message
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "Instant",
     "Message",
     "Severity",
+    "Slowdown",
     "SpikeRule",
     "SustainedRule",
     "Track",

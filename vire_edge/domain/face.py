@@ -35,6 +35,13 @@ class BoundingBox:
         right, bottom = min(max(self.x + self.width, left), width), min(max(self.y + self.height, top), height)
         return BoundingBox(left, top, right - left, bottom - top)
 
+    def around(self, *others: BoundingBox) -> BoundingBox:
+        """Return the smallest box that holds this one and others."""
+        boxes = (self, *others)
+        left, top = min(box.x for box in boxes), min(box.y for box in boxes)
+        right, bottom = max(box.x + box.width for box in boxes), max(box.y + box.height for box in boxes)
+        return BoundingBox(left, top, right - left, bottom - top)
+
     def iou(self, other: BoundingBox) -> float:
         """Intersection over union with `other`, 0..1."""
         overlap_width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)

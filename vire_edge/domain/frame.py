@@ -52,6 +52,17 @@ class CameraStatus(enum.StrEnum):
     DISABLED = "disabled"
 
 
+class Slowdown(enum.StrEnum):
+    """Why fewer of a camera's frames are looked at than configured."""
+
+    CPU_BUDGET = "cpu_budget"
+    HEAT = "heat"
+    THROTTLED = "throttled"
+    """The firmware or the kernel has slowed the processor down."""
+    AT_REST = "at_rest"
+    """Nobody has been there for a while."""
+
+
 OPENING = "opening"
 """The reason of a camera that is reconnecting because it has only begun to."""
 

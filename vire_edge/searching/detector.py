@@ -17,15 +17,14 @@ class FaceDetector(Protocol):
     def detect(self, gray: NDArray[np.uint8]) -> Sequence[Detection]:
         """Return all faces in the image, the largest first: thorough, and dear."""
 
-    def propose(self, gray: NDArray[np.uint8], changed: BoundingBox) -> Iterable[Detection]:
-        """Return what may be a face and touches `changed`: cheap, and to be looked at closer."""
+    def propose(self, gray: NDArray[np.uint8], changed: Sequence[BoundingBox]) -> Iterable[Detection]:
+        """Return what may be a face in the parts that `changed`: cheap, and to be looked at closer."""
 
-    def look(self, gray: NDArray[np.uint8], expected: Detection, *, reach: float, sure: bool) -> Detection | None:
+    def look(self, gray: NDArray[np.uint8], expected: Detection, *, reach: float) -> Detection | None:
         """Return the face about where one is expected, if there is one.
 
         Args:
             gray: the image.
             expected: where, how large and from which side.
             reach: how far it may have moved, in widths of its box.
-            sure: as strictly as `detect` judges; otherwise as a face that is known deserves.
         """

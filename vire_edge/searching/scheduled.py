@@ -1,7 +1,7 @@
 """Faces where and when they can have come, moved or gone, instead of everywhere in each frame.
 
 A face can appear only where the picture changes. So what changed is searched, a few times a second at most and
-coarsely; whatever looks like a face there is looked at closely before it counts. A face that is known is followed by
+coarsely; whatever may be a face there is looked at closely before it counts. A face that is known is followed by
 its picture and shown to the cascade again every now and then. In a still, empty room nothing is searched but, rarely,
 everything: against changes too small to be seen.
 """
@@ -21,18 +21,20 @@ from vire_edge.searching.patch import Patch
 
 SEARCH_SECONDS = 0.4
 """Between two searches of what changed: a face that appears is found within half a second."""
-SEARCH_ALL_SECONDS = 5.0
-"""Between two searches of everything, should anything have changed unseen."""
+SEARCH_ALL_SECONDS, SEARCH_ALL_STILL_SECONDS = 5.0, 30.0
+"""Between two searches of everything, should a face have escaped; the second while nothing changes at all."""
 VERIFY_SECONDS = 0.4
 """For so long a face is followed by its picture before the cascade must find it again."""
 VERIFY_STILL_SECONDS = 2.0
-"""The same while not a cell around the face changes."""
-TRUSTED_AFTER = 3
+"""The same while nothing around the face changes."""
+TRUSTED_HITS = 3
 """Frames in which the cascade must find a new face before it is followed by its picture: a false hit rarely lasts."""
+LOST_SECONDS = 1.0
+"""For so long a face that the cascade has not found, or not found again, is looked for in each frame."""
 NEAR, FAR = 0.25, 0.75
-"""How far a face is looked for, in widths of its box; far where it was not found near."""
-AROUND = 1.6
-"""Changes within so many widths of a known face are its own."""
+"""How far a face is looked for, in widths of its box; far where it was just now and is not near."""
+AROUND = 0.3
+"""What changes within so many widths of a known face's box is its own doing."""
 SAME_FACE_IOU = 0.3
 _EARLY = 0.9
 """A share of an interval that counts as the whole: frames come on a grid, and the next one would be late."""
@@ -40,19 +42,22 @@ _EARLY = 0.9
 
 @dataclass(slots=True)
 class _Face:
-    """A face that is known."""
+    """Something that is or may be a face."""
 
     seen: Detection
-    verified_at: float
-    hits: int = 1
-    """Frames in a row in which the cascade found it."""
+    found_at: float
+    """When the cascade found it last, or proposed it; monotonic seconds."""
+    hits: int = 0
+    """Frames in which the cascade found it."""
+    in_view: bool = False
+    disturbed: bool = True
+    """Whether anything around it has changed since the cascade looked at it."""
     patch: Patch | None = None
-    disturbed: bool = False
-    """Whether anything around it has changed since the cascade found it."""
+    """What it looked like then."""
 
     @property
-    def trusted(self) -> bool:
-        return self.hits >= TRUSTED_AFTER
+    def surroundings(self) -> BoundingBox:
+        return self.seen.box.grown(round(AROUND * self.seen.box.width))
 
 
 class ScheduledSearch:
@@ -66,9 +71,7 @@ class ScheduledSearch:
     def __init__(self, detector: FaceDetector, *, max_faces: int) -> None:
         self._detector = detector
         self._max_faces = max_faces
-        self._faces: list[_Face] = []
-        self._changes: Changes | None = None
-        self._searched_at = self._searched_all_at = float("-inf")
+        self.reset()
 
     def find(self, gray: NDArray[np.uint8], *, now: float) -> list[Detection]:
         """Return the faces of the next frame, the largest first.
@@ -80,41 +83,48 @@ class ScheduledSearch:
         if self._changes is None or self._changes.shape != gray.shape:
             self.reset()
             self._changes = Changes(gray.shape)
-        self._changes.take(gray)
-        self._faces = _without_doubles([face for face in self._faces if self._keep(face, gray, self._changes, now)])
-        if region := self._due(self._changes, now):
-            self._search(gray, region, now)
-            self._changes.searched()
-        self._faces.sort(key=lambda face: -face.seen.box.area)
-        del self._faces[self._max_faces :]
-        return [face.seen for face in self._faces]
+        changes = self._changes
+        changes.take(gray)
+        self._still &= not changes.any
+        for face in self._faces:
+            face.disturbed |= changes.touch(face.surroundings)
+            self._bring_up(face, gray, now)
+        self._forget(changes, now)
+        if changed := self._due(changes, now):
+            self._search(gray, changed, now)
+            changes.searched()
+            self._limit()
+        return [face.seen for face in self._faces if face.in_view]
 
     def reset(self) -> None:
         """Forget everything: what comes after an interruption may be another picture."""
-        self._faces, self._changes = [], None
+        self._faces: list[_Face] = []
+        self._changes: Changes | None = None
         self._searched_at = self._searched_all_at = float("-inf")
+        self._still = False
 
-    def _keep(self, face: _Face, gray: NDArray[np.uint8], changes: Changes, now: float) -> bool:
-        """Bring a known face up to this frame; False if it is not there any more."""
-        face.disturbed |= changes.touch(_around(face.seen.box))
-        if face.trusted and self._follow(face, gray, now):
-            return True
-        found = self._detector.look(gray, face.seen, reach=NEAR, sure=not face.trusted)
-        if found is None and face.trusted:
-            found = self._detector.look(gray, face.seen, reach=FAR, sure=False)
-        if found is None:
-            changes.search_again(_around(face.seen.box))
+    def _bring_up(self, face: _Face, gray: NDArray[np.uint8], now: float) -> None:
+        """Bring a face up to this frame."""
+        if self._stands(face, now) or self._follow(face, gray, now):
+            return
+        found = self._detector.look(gray, face.seen, reach=NEAR)
+        if found is None and face.in_view and face.hits >= TRUSTED_HITS:
+            found = self._detector.look(gray, face.seen, reach=FAR)
+        face.in_view, face.disturbed = found is not None, False
+        if found is not None:
+            face.seen, face.found_at, face.hits, face.patch = found, now, face.hits + 1, Patch.cut(gray, found.box)
+
+    def _stands(self, face: _Face, now: float) -> bool:
+        """Whether what was true of it is still true, because nothing has changed around it."""
+        if face.disturbed:
             return False
-        face.seen, face.verified_at, face.hits, face.disturbed = found, now, face.hits + 1, False
-        face.patch = Patch.cut(gray, found.box)
-        return True
+        trusted = face.hits >= TRUSTED_HITS and now - face.found_at < _EARLY * VERIFY_STILL_SECONDS
+        return trusted or not face.in_view
 
     def _follow(self, face: _Face, gray: NDArray[np.uint8], now: float) -> bool:
-        """Go with the face's picture, as long as the cascade needs not be asked."""
-        unverified = now - face.verified_at
-        if not face.disturbed:
-            return unverified < _EARLY * VERIFY_STILL_SECONDS
-        if face.patch is None or unverified >= _EARLY * VERIFY_SECONDS:
+        """Go with the face's picture, while the cascade need not be asked."""
+        recent = now - face.found_at < _EARLY * VERIFY_SECONDS
+        if face.patch is None or not (face.in_view and recent and face.hits >= TRUSTED_HITS):
             return False
         box = face.patch.find(gray, face.seen.box)
         if box is None:
@@ -122,34 +132,33 @@ class ScheduledSearch:
         face.seen = Detection(box, face.seen.view)
         return True
 
-    def _due(self, changes: Changes, now: float) -> BoundingBox | None:
+    def _forget(self, changes: Changes, now: float) -> None:
+        """Leave out what was lost for too long, to be searched like anything else, and one of two on one face."""
+        kept: list[_Face] = []
+        for face in self._faces:
+            if not face.in_view and now - face.found_at >= LOST_SECONDS:
+                changes.search_again(face.surroundings)
+            elif all(face.seen.box.iou(other.seen.box) < SAME_FACE_IOU for other in kept):
+                kept.append(face)
+        self._faces = kept
+
+    def _due(self, changes: Changes, now: float) -> Sequence[BoundingBox]:
         """Return what is to be searched in this frame."""
-        if now - self._searched_all_at >= SEARCH_ALL_SECONDS:
-            self._searched_all_at = now
+        if now - self._searched_at < _EARLY * SEARCH_SECONDS:
+            return []
+        if now - self._searched_all_at >= (SEARCH_ALL_STILL_SECONDS if self._still else SEARCH_ALL_SECONDS):
+            self._searched_all_at, self._still = now, True
             changes.search_again()
-        elif now - self._searched_at < _EARLY * SEARCH_SECONDS:
-            return None
-        return changes.unsearched(apart_from=[_around(face.seen.box) for face in self._faces])
+        return changes.unsearched(apart_from=[face.surroundings for face in self._faces])
 
-    def _search(self, gray: NDArray[np.uint8], region: BoundingBox, now: float) -> None:
+    def _search(self, gray: NDArray[np.uint8], changed: Sequence[BoundingBox], now: float) -> None:
         self._searched_at = now
-        for proposed in self._detector.propose(gray, region):
-            if any(proposed.box.iou(face.seen.box) >= SAME_FACE_IOU for face in self._faces):
-                continue
-            found = self._detector.look(gray, proposed, reach=NEAR, sure=True)
-            if found is not None:
-                face = _Face(found, now, patch=Patch.cut(gray, found.box))
-                self._faces = _without_doubles([*self._faces, face])
+        for proposed in self._detector.propose(gray, changed):
+            if all(proposed.box.iou(face.seen.box) < SAME_FACE_IOU for face in self._faces):
+                face = _Face(proposed, now)
+                self._bring_up(face, gray, now)
+                self._faces.append(face)
 
-
-def _around(box: BoundingBox) -> BoundingBox:
-    return box.grown(round(box.width * (AROUND - 1) / 2))
-
-
-def _without_doubles(faces: Sequence[_Face]) -> list[_Face]:
-    """Two that ended on one face are one; the one that is known for longer stays."""
-    kept: list[_Face] = []
-    for face in faces:
-        if all(face.seen.box.iou(other.seen.box) < SAME_FACE_IOU for other in kept):
-            kept.append(face)
-    return kept
+    def _limit(self) -> None:
+        self._faces.sort(key=lambda face: (face.in_view, face.seen.box.area), reverse=True)
+        del self._faces[self._max_faces :]
