@@ -71,7 +71,10 @@ class ScheduledSearch:
     def __init__(self, detector: FaceDetector, *, max_faces: int) -> None:
         self._detector = detector
         self._max_faces = max_faces
-        self.reset()
+        self._faces: list[_Face] = []
+        self._changes: Changes | None = None
+        self._searched_at = self._searched_all_at = float("-inf")
+        self._still = False
 
     def find(self, gray: NDArray[np.uint8], *, now: float) -> list[Detection]:
         """Return the faces of the next frame, the largest first.
@@ -98,10 +101,8 @@ class ScheduledSearch:
 
     def reset(self) -> None:
         """Forget everything: what comes after an interruption may be another picture."""
-        self._faces: list[_Face] = []
-        self._changes: Changes | None = None
+        self._faces, self._changes, self._still = [], None, False
         self._searched_at = self._searched_all_at = float("-inf")
-        self._still = False
 
     def _bring_up(self, face: _Face, gray: NDArray[np.uint8], now: float) -> None:
         """Bring a face up to this frame."""
