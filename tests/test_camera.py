@@ -118,6 +118,36 @@ def test_no_more_frames_than_asked_for() -> None:
         assert camera.frames_captured <= elapsed * 10 + 2
 
 
+def test_a_lowered_rate_holds_over_a_reopening_until_it_is_raised_and_decodes_no_frame_that_is_not_due() -> None:
+    fake = FakeCamera(fps=200)
+    with running(fake) as camera:
+        wait_for_frame(camera)
+        camera.set_rate(5)
+        began, captured, decoded = time.monotonic(), camera.frames_captured, fake.next_number()
+        wait_for(lambda: camera.frames_captured >= captured + 3)
+        fake.fault = Fault.UNPLUGGED
+        wait_for_status(camera, CameraStatus.RECONNECTING)
+        fake.fault = Fault.NONE
+        wait_for(lambda: camera.frames_captured >= captured + 6)
+        most = (time.monotonic() - began) * 5 + 3  # one on its way at the change, one at each opening
+        assert camera.frames_captured - captured <= most
+        assert fake.next_number() - decoded <= most + 1
+
+        camera.set_rate(50)
+        captured = camera.frames_captured
+        wait_for(lambda: camera.frames_captured >= captured + 150)  # at five a second half a minute
+        assert camera.state.status is CameraStatus.ONLINE
+
+
+def test_a_recording_in_real_time_is_thinned_out_while_it_plays() -> None:
+    source = SyntheticSource(Script.solo((600.0, Emotion.HAPPY)), 160, 120, 30)
+    with running(source, CameraConfig(name="actor", fps=30)) as camera:
+        wait_for_frame(camera)
+        camera.set_rate(2)
+        frames = [wait_for_frame(camera) for _ in range(9)]
+    assert frames[-1].monotonic - frames[2].monotonic > 1.5  # three seconds, but for a late first one; 0.2 at 30 fps
+
+
 def test_stopping_closes_the_device_and_ends_the_threads() -> None:
     fake = FakeCamera()
     with running(fake) as camera:

@@ -42,6 +42,43 @@ def test_over_any_time_at_most_one_more_than_the_limit(steps: list[float], fps: 
             assert (last - first) <= (passed[last] - passed[first]) * fps + 1.1 + 1e-6
 
 
+@pytest.mark.parametrize(("first", "then"), [(10, 2), (2, 10), (10, 3), (4, 7.5)])
+def test_a_changed_rate_holds_at_once_and_keeps_its_grid(first: float, then: float) -> None:
+    rate, passed = RateLimit(first), []
+    for index in range(30 * 60):
+        rate.change(then if index >= 30 * 30 else first)  # the rate that holds already moves nothing
+        if rate.lets_through(index / 30):
+            passed.append(index / 30)
+    before, after = [at for at in passed if at < 30], [at for at in passed if at >= 30]
+    assert len(before) == pytest.approx(30 * first, abs=1)
+    assert len(after) == pytest.approx(30 * then, abs=1)
+    assert after[0] - 30 <= 1 / then + 1 / 30
+
+
+def test_a_faster_rate_takes_the_next_picture() -> None:
+    rate = RateLimit(2)
+    assert rate.lets_through(0.0)
+    assert not rate.lets_through(0.25)
+    rate.change(10)
+    assert rate.lets_through(0.28)
+    assert not rate.lets_through(0.33)
+    assert rate.lets_through(0.38)
+
+
+@given(st.lists(st.tuples(st.floats(0, 0.5), st.floats(1, 30)), min_size=2, max_size=40))
+def test_however_the_rate_changes_the_fastest_is_not_exceeded(steps: list[tuple[float, float]]) -> None:
+    rate, now, passed = RateLimit(steps[0][1]), 0.0, []
+    for step, fps in steps:
+        now += step
+        rate.change(fps)
+        if rate.lets_through(now):
+            passed.append(now)
+    fastest = max(fps for _, fps in steps)
+    for first in range(len(passed)):
+        for last in range(first + 1, len(passed)):
+            assert (last - first) <= (passed[last] - passed[first]) * fastest + 1.1 + 1e-6
+
+
 def test_media_time_lies_on_the_real_clock_from_the_first_picture_on() -> None:
     timeline = Timeline(10)
     assert timeline.instant(timeline.media_seconds(0.0), at(0)) == at(0)

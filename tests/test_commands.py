@@ -26,6 +26,7 @@ from vire_edge.camera.script import DEMO_SCRIPT
 from vire_edge.camera.source import Capture
 from vire_edge.config import CameraConfig, Config, MqttConfig
 from vire_edge.daemon.commands import PAUSE_KEY, Commands
+from vire_edge.daemon.frame_rates import FrameRates
 from vire_edge.daemon.health import HealthReporter
 from vire_edge.daemon.supervision import Supervisor
 from vire_edge.daemon.transactions import MAX_REMEMBERED, TRANSACTIONS_KEY
@@ -114,6 +115,7 @@ class Desk:
             publisher=Nobody(),
             outbox=Outbox.open(None, 10, START),
             supervisor=Supervisor([]),
+            rates=FrameRates([self.camera], Config(cameras=[ACTOR])),
             interval_seconds=30.0,
             model="test",
             started=START,

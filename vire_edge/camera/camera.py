@@ -14,7 +14,7 @@ from collections.abc import Callable
 import structlog
 
 from vire_edge.camera.health import FrameWatch, Verdict
-from vire_edge.camera.pacing import Backoff, Timeline
+from vire_edge.camera.pacing import Backoff, Rate, Timeline
 from vire_edge.camera.reader import Reader
 from vire_edge.camera.source import Image, Source
 from vire_edge.camera.sources import source_for
@@ -55,7 +55,7 @@ class Camera:
         )
         # Guards everything below; notified at each change that the supervisor or a waiting reader must see.
         self._changed = threading.Condition()
-        self._timeline = Timeline(config.fps)
+        self._timeline, self._rate = Timeline(config.fps), Rate(config.fps)
         self._backoff = Backoff()
         self._reader: Reader | None = None
         self._leaving: list[Reader] = []
@@ -120,6 +120,10 @@ class Camera:
             if not self._supervisor.is_alive():
                 self._supervisor = self._new_supervisor()
                 self._supervisor.start()
+
+    def set_rate(self, fps: float) -> None:
+        """Hand over at most so many frames a second; one that is not due is not even decoded."""
+        self._rate.fps = fps
 
     def take(self) -> Frame | None:
         """Return the newest frame that was not taken yet, or None. Never waits."""
@@ -238,6 +242,7 @@ class Camera:
             self._source,
             self._config,
             self._timeline,
+            self._rate,
             number=self._opened,
             deliver=self._deliver,
             on_end=self._reader_ended,

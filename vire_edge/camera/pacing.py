@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from datetime import timedelta
 
 from vire_edge.domain import Instant
+
+
+@dataclass(slots=True)
+class Rate:
+    """What is asked of a camera's readers, one after the other; any thread may set it."""
+
+    fps: float
+    """Pictures a second."""
 
 
 class RateLimit:
@@ -19,6 +28,17 @@ class RateLimit:
         """
         self._interval = 1.0 / fps
         self._due: float | None = None
+
+    def change(self, fps: float) -> None:
+        """Let through another number of pictures a second from the next one on; it is due by the new interval.
+
+        Args:
+            fps: pictures a second; the present ones change nothing.
+        """
+        interval = 1.0 / fps
+        if self._due is not None:
+            self._due += interval - self._interval
+        self._interval = interval
 
     def lets_through(self, at: float) -> bool:
         """Whether the picture of second `at` is due.

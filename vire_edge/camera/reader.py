@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from vire_edge.camera.health import Verdict
-from vire_edge.camera.pacing import RateLimit, Timeline
+from vire_edge.camera.pacing import Rate, RateLimit, Timeline
 from vire_edge.camera.source import Capture, Image, Source
 from vire_edge.clock import read_clocks
 from vire_edge.config import CameraConfig
@@ -36,6 +36,7 @@ class Reader:
         source: Source,
         config: CameraConfig,
         timeline: Timeline,
+        rate: Rate,
         *,
         number: int,
         deliver: Deliver,
@@ -45,13 +46,14 @@ class Reader:
 
         Args:
             source: opened in the thread.
-            config: the camera's rate, pace and patience.
+            config: the camera's pace and patience.
             timeline: the media time that this camera's readers share.
+            rate: looked at before each picture.
             number: counts the camera's readers, for the thread's name.
             deliver: called in the thread with each picture that is due.
             on_end: called in the thread as its last act.
         """
-        self._source, self._config, self._timeline = source, config, timeline
+        self._source, self._config, self._timeline, self._rate = source, config, timeline, rate
         self._deliver, self._on_end = deliver, on_end
         self._revoked, self._ended = threading.Event(), threading.Event()
         self._deadline: float | None = None
@@ -135,7 +137,7 @@ class Reader:
             again = self._config.loop and not self._source.live
 
     def _read_live(self, capture: Capture) -> None:
-        limit = RateLimit(self._config.fps)
+        limit = RateLimit(self._rate.fps)
         key_picture, unusable = False, 0
         while not self.revoked:
             with self._inside(self._config.stall_seconds):
@@ -146,6 +148,7 @@ class Reader:
             if not grabbed:
                 raise CameraError(f"camera '{self._config.name}': no more pictures; check its cable, power and network")
             key_picture |= capture.is_key_picture
+            limit.change(self._rate.fps)
             if not limit.lets_through(now.monotonic):
                 continue
             with self._inside(self._config.stall_seconds):
@@ -162,7 +165,7 @@ class Reader:
 
     def _read_media(self, capture: Capture) -> bool:
         """Play one round; return whether there was any picture."""
-        limit = RateLimit(self._config.fps)
+        limit = RateLimit(self._rate.fps)
         real_time = self._config.pace == "real_time"
         any_picture = False
         while not self.revoked:
@@ -171,6 +174,7 @@ class Reader:
             if not grabbed:
                 break
             at = self._timeline.media_seconds(capture.position_seconds)
+            limit.change(self._rate.fps)
             if not limit.lets_through(at):
                 continue
             if real_time:

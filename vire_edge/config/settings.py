@@ -211,6 +211,19 @@ class BrokerConfig(Section):
         return self
 
 
+class PerformanceConfig(Section):
+    """What the daemon may take of the computer. Past a limit it looks at fewer frames of each camera than its fps."""
+
+    max_cpu_percent: Annotated[float, Field(ge=1, le=6400)] = 100.0
+    """Of one core, as top and systemd's CPUQuota count: 100 is one of the four of a Raspberry Pi. min_fps is kept even
+    where this is not."""
+    max_temperature_celsius: Annotated[float, Field(ge=40, le=110)] = 78.0
+    """Of the processor. A Raspberry Pi slows everything down from 80 by itself."""
+    min_fps: Annotated[float, Field(ge=1, le=60)] = 2.0
+    """Never fewer: a face may be missed three times in a row before smoothing.max_gap_seconds breaks off what was
+    observed. At or above a camera's fps, nothing slows that camera down."""
+
+
 class HealthConfig(Section):
     """The device's report on itself."""
 
@@ -248,6 +261,7 @@ class Config(Section):
     """The alert rules. A file that has any replaces the default ones."""
     mqtt: MqttConfig = MqttConfig()
     broker: BrokerConfig = BrokerConfig()
+    performance: PerformanceConfig = PerformanceConfig()
     health: HealthConfig = HealthConfig()
     log: LogConfig = LogConfig()
 

@@ -21,6 +21,7 @@ from vire_edge.config import Config
 from vire_edge.daemon.analysis import Analysis
 from vire_edge.daemon.commands import Commands
 from vire_edge.daemon.frame_progress import FrameProgress
+from vire_edge.daemon.frame_rates import FrameRates
 from vire_edge.daemon.health import HealthReporter
 from vire_edge.daemon.ports import Camera, Outbox, Publisher
 from vire_edge.daemon.supervision import Part, Supervisor
@@ -99,12 +100,14 @@ class Daemon:
         ]
         self._supervisor = Supervisor([*own, *parts])
         self._trouble = TroubleWatch(analysis, outbox, publisher)
+        self._rates = FrameRates(cameras, config)
         self._health = HealthReporter(
             device_id=messages.topics.device_id,
             cameras=cameras,
             publisher=publisher,
             outbox=outbox,
             supervisor=self._supervisor,
+            rates=self._rates,
             interval_seconds=config.health.interval_seconds,
             model=model,
             started=self._started,
@@ -224,6 +227,7 @@ class Daemon:
                 continue
             now = self._clock()
             self._teller.observed(observation)
+            self._rates.observed(observation, now=now.monotonic)
             self._health.count(frame, now=now.monotonic)
             if self._teller.announce(observation.events, at=frame.instant, now=now):
                 self._hurry_health(now)
@@ -231,6 +235,7 @@ class Daemon:
     def _tick(self, now: Instant) -> None:
         self._commands.end_pause_when_due(now)
         self._outbox.tend(now)
+        self._rates.tick(now.monotonic)
         events = [event for camera in self._cameras for event in self._analysis.check_camera(camera.state, now=now)]
         events += self._engine.check_device(self._trouble.look(now.monotonic), now=now)
         news = self._teller.announce(events, at=now, now=now)

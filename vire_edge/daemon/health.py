@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import vire_edge
+from vire_edge.daemon.frame_rates import FrameRates
+from vire_edge.daemon.machine import resident_mb
 from vire_edge.daemon.ports import Camera, Outbox, Publisher
 from vire_edge.daemon.supervision import Supervisor
 from vire_edge.domain import CameraStatus, Frame, Instant
@@ -22,8 +23,6 @@ MIN_RATE_SECONDS = 2.0
 """With less a rate says nothing."""
 MAX_SAMPLES = 600
 """Ten seconds at sixty frames a second."""
-_THERMAL_ZONE = Path("/sys/class/thermal/thermal_zone0/temp")
-_MEMORY = Path("/proc/self/statm")
 
 
 class HealthReporter:
@@ -35,6 +34,7 @@ class HealthReporter:
         publisher: the way to the broker.
         outbox: where alerts wait for it.
         supervisor: what has restarted parts of the daemon.
+        rates: what is asked of the cameras, and of the computer.
         interval_seconds: time between two reports.
         model: what to say of the model.
         started: when the daemon started.
@@ -48,6 +48,7 @@ class HealthReporter:
         publisher: Publisher,
         outbox: Outbox,
         supervisor: Supervisor,
+        rates: FrameRates,
         interval_seconds: float,
         model: str,
         started: Instant,
@@ -57,6 +58,7 @@ class HealthReporter:
         self._publisher = publisher
         self._outbox = outbox
         self._supervisor = supervisor
+        self._rates = rates
         self._interval_seconds = interval_seconds
         self._model = model
         self._started = started
@@ -92,16 +94,20 @@ class HealthReporter:
                 storage=self._outbox.trouble or _damage(self._outbox.set_aside),
             ),
             restarts=self._supervisor.restarts,
-            memory_mb=_resident_mb(),
-            temperature_c=_processor_temperature_c(),
+            cpu_percent=self._rates.cpu_percent,
+            memory_mb=resident_mb(),
+            temperature_c=self._rates.temperature_c,
         )
 
     def _camera(self, camera: Camera, now: float) -> CameraHealth:
         meter = self._meters[camera.name]
         status = camera.state.status
+        pace = self._rates.pace(camera.name)
         return CameraHealth(
             status=status,
             fps=meter.frames_per_second(now=now) if status in {CameraStatus.ONLINE, CameraStatus.DARK} else None,
+            target_fps=pace.fps,
+            lowered_by=pace.lowered_by,
             dropped=camera.frames_dropped,
             reopened=camera.reopened,
             latency_ms_p50=_percentile(meter.latencies_ms, 0.5),
@@ -136,20 +142,6 @@ class _FrameMeter:
 
 def _damage(set_aside: Path | None) -> str:
     return "" if set_aside is None else f"a damaged state file was set aside as {set_aside}, with alerts not yet sent"
-
-
-def _resident_mb() -> float:
-    """Return the resident memory of this process in MiB."""
-    resident_pages = int(_MEMORY.read_text(encoding="ascii").split()[1])
-    return resident_pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def _processor_temperature_c() -> float | None:
-    """Return the processor's temperature in °C; None where it cannot be read."""
-    try:
-        return int(_THERMAL_ZONE.read_text(encoding="ascii")) / 1000
-    except (OSError, ValueError):
-        return None
 
 
 def _percentile(values: Iterable[float], share: float) -> float | None:

@@ -33,6 +33,9 @@ class Camera(Protocol):
     def restart(self) -> None:
         """Let go of the device and open it anew."""
 
+    def set_rate(self, fps: float) -> None:
+        """Bring at most so many frames a second from now on."""
+
     def take(self) -> Frame | None:
         """Return the newest frame that was not taken yet."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
-from vire_edge.domain import CameraStatus, Emotion, EndReason, EpisodeChange, Severity
+from vire_edge.domain import CameraStatus, Emotion, EndReason, EpisodeChange, Severity, Slowdown
 from vire_edge.messages.commands import COMMANDS
 
 SCHEMA_VERSION = 1
@@ -148,6 +148,10 @@ class CameraHealth(_Wire):
     status: CameraStatus
     fps: Rounded | None
     """Frames looked at each second; null while the camera shows nothing or has only begun."""
+    target_fps: Rounded
+    """Frames that are to be looked at each second."""
+    lowered_by: Slowdown | None
+    """Why that is fewer than configured; null while it isn't."""
     dropped: int
     """Frames that a newer one replaced before they were looked at, since the start."""
     reopened: int
@@ -198,6 +202,8 @@ class HealthPayload(PausablePayload):
     delivery: DeliveryHealth
     restarts: dict[str, int]
     """What stood still and was begun anew inside the daemon, and how often since the start."""
+    cpu_percent: Rounded | None
+    """Processor time that the daemon took in the last ten seconds; 100 is one core. Null while it has only begun."""
     memory_mb: Rounded
     """Resident memory in MiB."""
     temperature_c: Rounded | None
