@@ -178,13 +178,13 @@ def test_a_long_note_is_wrapped_not_cut(view: LiveView) -> None:
 
 def test_health_is_one_line(view: LiveView) -> None:
     health = {
-        "cameras": {"kitchen": {"fps": 9.8, "latency_ms_p95": 61.2}},
+        "cameras": {"kitchen": {"fps": 9.8, "latency_ms_p95": 61.2, "lowered_by": "cpu_budget"}},
         "memory_mb": 143.2,
         "temperature_c": 51.0,
         "delivery": {"delivered": 4, "queued": 2, "dropped": 0},
     }
     view.update("vire/hall/health", health)
-    assert "kitchen 9.8 fps 61 ms · 143 MB · 51 °C · 4 alerts delivered · 2 waiting" in picture(view)
+    assert "kitchen 9.8 fps 61 ms (cpu budget) · 143 MB · 51 °C · 4 alerts delivered · 2 waiting" in picture(view)
 
 
 def test_several_devices_stand_side_by_side_and_foreign_topics_are_left_out(view: LiveView) -> None:

@@ -254,6 +254,8 @@ def _health(health: Payload) -> Text:
             figures.append(f"{_clean(name)} {_number(camera.get('fps')):.1f} fps")
             if latency := _number(camera.get("latency_ms_p95")):
                 figures[-1] += f" {latency:.0f} ms"
+            if reason := camera.get("lowered_by"):
+                figures[-1] += f" ({_clean(reason).replace('_', ' ')})"
     if memory := _number(health.get("memory_mb")):
         figures.append(f"{memory:.0f} MB")
     if temperature := _number(health.get("temperature_c")):
