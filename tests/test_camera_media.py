@@ -54,7 +54,7 @@ def test_opening_begins_anew() -> None:
     first.grab()
     picture = first.retrieve()
     assert picture is not None
-    assert picture.shape == (270, 480, 3)
+    assert picture.shape == (270, 480)
     positions(first)
     second = video.open()
     assert second.grab()
@@ -62,6 +62,18 @@ def test_opening_begins_anew() -> None:
     second.close()
     assert again is not None
     assert np.array_equal(picture, again)
+
+
+def test_gray_is_the_luma_of_what_is_shown_in_color() -> None:
+    path = CLIPS / "classroom.gif"
+    gray, color = VideoFile("hall", path).open(), VideoFile("hall", path, color=True).open()
+    assert [gray.grab(), color.grab()] == [True, True]
+    plain, shown = gray.retrieve(), color.retrieve()
+    assert plain is not None
+    assert shown is not None
+    assert shown.shape == (*plain.shape, 3)
+    assert np.array_equal(plain, cv2.cvtColor(shown, cv2.COLOR_BGR2GRAY))
+    assert np.ptp(shown, axis=2).max() > 100  # it has colors
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=50), st.floats(allow_nan=True))
@@ -171,7 +183,7 @@ def test_a_folder_shows_its_pictures_in_order_and_nothing_else(tmp_path: Path) -
     while capture.grab():
         image = capture.retrieve()
         assert image is not None
-        assert image.shape == (20, 30, 3)
+        assert image.shape == (20, 30)
         levels.append(round(float(image.mean())))
         times.append(capture.position_seconds)
     assert levels == [10, 20, 30]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import cv2
 
-from vire_edge.camera.opencv import OpenCvCapture, open_capture
-from vire_edge.camera.source import Image, as_image
+from vire_edge.camera.opencv import OpenCvCapture, open_ffmpeg
+from vire_edge.camera.source import Image, as_gray, as_image
 from vire_edge.errors import CameraError
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"})
@@ -53,9 +53,9 @@ class _VideoFileCapture:
 
     is_key_picture = False
 
-    def __init__(self, capture: cv2.VideoCapture) -> None:
+    def __init__(self, capture: cv2.VideoCapture, *, color: bool) -> None:
         self._properties = capture
-        self._capture = OpenCvCapture(capture, always_key=False)
+        self._capture = OpenCvCapture(capture, always_key=False, read=as_image if color else as_gray)
         self._clock = MediaClock(capture.get(cv2.CAP_PROP_FPS))
 
     @property
@@ -80,14 +80,15 @@ class VideoFile:
 
     live = False
 
-    def __init__(self, camera: str, path: Path) -> None:
+    def __init__(self, camera: str, path: Path, *, color: bool = False) -> None:
         """Describe the file; nothing is opened.
 
         Args:
             camera: the camera's name, for messages.
             path: the file.
+            color: give BGR instead of gray, for somebody to look at.
         """
-        self._camera, self._path = camera, path
+        self._camera, self._path, self._color = camera, path, color
 
     def check(self) -> None:
         """Decode one picture.
@@ -109,10 +110,10 @@ class VideoFile:
             CameraError: the file is missing, not readable or no video.
         """
         _check_readable(self._camera, self._path)
-        capture = open_capture(str(self._path), cv2.CAP_FFMPEG)
+        capture = open_ffmpeg(str(self._path))
         if capture is None:
             raise self._no_video()
-        return _VideoFileCapture(capture)
+        return _VideoFileCapture(capture, color=self._color)
 
     def _no_video(self) -> CameraError:
         return CameraError(
@@ -140,7 +141,7 @@ class _PicturesCapture:
 
     def retrieve(self) -> Image | None:
         try:
-            return as_image(cv2.imread(str(self._paths[self._index]), cv2.IMREAD_COLOR))
+            return as_image(cv2.imread(str(self._paths[self._index]), cv2.IMREAD_GRAYSCALE))
         except cv2.error:
             return None
 

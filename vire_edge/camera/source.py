@@ -11,8 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vire_edge.preprocess import to_gray
+
 Image = NDArray[np.uint8]
-"""uint8 `[height, width, 3]` BGR, or `[height, width]` gray."""
+"""uint8 `[height, width]` gray, which is all that the analysis looks at, or `[height, width, 3]` BGR."""
 
 
 class Capture(Protocol):
@@ -69,3 +71,12 @@ def as_image(picture: Any) -> Image | None:
     if picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3):
         return picture
     return None
+
+
+def as_gray(picture: Any) -> Image | None:
+    """Return `picture` in gray if it is one that the pipeline can use, else None.
+
+    Cameras do this at once: a third of the bytes is handed on, compared and kept.
+    """
+    image = as_image(picture)
+    return None if image is None else to_gray(image)

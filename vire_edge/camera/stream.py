@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import cv2
 
-from vire_edge.camera.opencv import OpenCvCapture, open_capture
+from vire_edge.camera.opencv import OpenCvCapture, open_ffmpeg
 from vire_edge.config import redact_source
 from vire_edge.errors import CameraError
 
@@ -67,7 +67,7 @@ class NetworkStream:
             *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(self._open_seconds * 1000)),
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(self._read_seconds * 1000)),
         ]
-        capture = open_capture(self._url, cv2.CAP_FFMPEG, timeouts)
+        capture = open_ffmpeg(self._url, timeouts)
         if capture is None:
             raise CameraError(f"camera '{self._camera}': {self._shown} {self._diagnose()}")
         return OpenCvCapture(capture, always_key=False)

@@ -8,10 +8,13 @@ import fcntl
 import os
 import struct
 from pathlib import Path
+from typing import Any, Protocol
 
 import cv2
 
+from vire_edge.camera.luma import FORMATS, read_luma
 from vire_edge.camera.opencv import OpenCvCapture, open_capture
+from vire_edge.camera.source import Image, as_gray
 from vire_edge.errors import CameraError
 
 _BY_ID = Path("/dev/v4l/by-id")
@@ -28,6 +31,9 @@ _V4L2_CAP_VIDEO_CAPTURE_MPLANE = 0x00001000
 _BUFFERS = 2
 """One being filled while the other is read. With a single one the driver has nowhere to write meanwhile and some halve
 their rate; more would only hold older pictures."""
+_TRIES = 3
+"""Buffers from the start on that cannot be read, as the first one of many a webcam, before OpenCV is to convert them:
+the format is then not what the driver says."""
 
 
 class Webcam:
@@ -72,7 +78,7 @@ class Webcam:
             (cv2.CAP_PROP_BUFFERSIZE, _BUFFERS),
         ):
             capture.set(setting, value)
-        return OpenCvCapture(capture, always_key=True)
+        return OpenCvCapture(capture, always_key=True, read=BufferReader(capture))
 
     def probe(self) -> None:
         """Tell apart what OpenCV reports as one: missing, not permitted, busy, no camera.
@@ -110,6 +116,48 @@ class Webcam:
                 return CameraError(f"{thing} is no camera; set source under [[cameras]] to one {found}")
         reason = os.strerror(number) if number else "unknown error"
         return CameraError(f"{thing} cannot be opened ({reason}); unplug it and plug it in again")
+
+
+class Properties(Protocol):
+    """What a device can be asked and told; `cv2.VideoCapture` is one."""
+
+    def get(self, propId: int) -> float:  # noqa: N803 - OpenCV's name
+        """Return a property's value, 0 if there is none."""
+        ...
+
+    def set(self, propId: int, value: float) -> bool:  # noqa: N803 - OpenCV's name
+        """Ask for a value; False if that cannot be."""
+        ...
+
+
+class BufferReader:
+    """Reads a device's own buffers where that is possible, and leaves the others to OpenCV."""
+
+    def __init__(self, device: Properties) -> None:
+        """Ask an opened device for its buffers as they are.
+
+        Args:
+            device: with its format and size set.
+        """
+        self._device = device
+        self._fourcc = (int(device.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF).to_bytes(4, "little").decode("latin-1")
+        self._width = int(device.get(cv2.CAP_PROP_FRAME_WIDTH))
+        self._height = int(device.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        self._raw = self._fourcc in FORMATS and device.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+        self._tries_left = _TRIES
+
+    def __call__(self, picture: Any) -> Image | None:
+        """Return a retrieved picture in gray; None if it is damaged."""
+        if not self._raw:
+            return as_gray(picture)
+        image = read_luma(picture, self._fourcc, self._width, self._height)
+        if image is not None:
+            self._tries_left = 0
+        elif self._tries_left:
+            self._tries_left -= 1
+            if not self._tries_left:
+                self._raw = not self._device.set(cv2.CAP_PROP_CONVERT_RGB, 1)
+        return image
 
 
 def find_webcam() -> str | None:

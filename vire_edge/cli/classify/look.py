@@ -149,7 +149,7 @@ class Looker:
             engine=engine,
         )
         began = datetime.now(UTC)
-        capture = VideoFile(_VIDEO, path).open()
+        capture = VideoFile(_VIDEO, path, color=True).open()
         try:
             number = -1
             while capture.grab():
