@@ -109,6 +109,8 @@ def test_rules_arrive_in_the_domain_as_they_were_written(config_file: Path) -> N
         ('[[alerts]]\nkind = "rain"\nname = "a"',
          "alerts[0].kind must be one of 'sustained', 'spike', 'absence', 'camera', 'device', got 'rain'"),
         ('[[alerts]]\nkind = "device"\nname = "a"\ntrouble = "model"\ncameras = ["attic"]', "alerts[0].cameras"),
+        ('[model]\npath = "a.onnx"\nprecision = "int8"', "model: precision chooses between the networks that ship"),
+        ('[model]\nprecision = "int4"', "model.precision must be 'auto', 'float32' or 'int8'"),
         ('[[alerts]]\nkind = "device"\nname = "a"\ntrouble = "rain"', "alerts[0].trouble must be 'model', "),
         ('[[alerts]]\nkind = "camera"\nname = "a"\nescalate_after_seconds = 9\nseverity = "critical"',
          "escalate_to must be above the severity critical"),

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 
 from vire_edge.domain import EMOTIONS
 from vire_edge.emotions import OnnxEmotionClassifier, shipped_model_path
+from vire_edge.emotions.precision import Precision, choose_precision, processor_flags
 from vire_edge.errors import ModelError
 
 
@@ -34,6 +36,43 @@ def test_a_face_scores_the_same_alone_and_in_a_batch() -> None:
     for index in range(4):
         (alone,) = classifier.classify(faces[index : index + 1])
         assert alone.probabilities == pytest.approx(together[index].probabilities, abs=1e-5)
+
+
+def test_auto_takes_8_bit_numbers_only_where_the_processor_multiplies_them() -> None:
+    for flags in ({"sse2", "avx512_vnni"}, {"avx_vnni"}, {"fp", "asimd", "asimddp"}):
+        assert choose_precision("auto", flags) == "int8"
+        assert choose_precision("float32", flags) == "float32"
+    for flags in (set(), {"avx2", "avx512f"}, {"fp", "asimd"}):
+        assert choose_precision("auto", flags) == "float32"
+        assert choose_precision("int8", flags) == "int8"
+
+
+@pytest.mark.parametrize(
+    ("description", "flags"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx_vnni\n\nprocessor\t: 1\nflags\t\t: fpu\n", {"fpu", "avx_vnni"}),
+        ("processor\t: 0\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd asimddp\n", {"fp", "asimd", "asimddp"}),
+        ("processor\t: 0\n", set()),
+    ],
+)
+def test_flags_are_read_as_linux_writes_them(tmp_path: Path, description: str, flags: set[str]) -> None:
+    path = tmp_path / "cpuinfo"
+    assert processor_flags(path) == set()
+    path.write_text(description)
+    assert processor_flags(path) == flags
+
+
+def test_both_shipped_networks_keep_the_contract_and_agree() -> None:
+    faces = np.random.default_rng(1).integers(0, 256, (3, 48, 48), dtype=np.uint8)
+    faces = np.stack([cv2.GaussianBlur(face, (0, 0), 4) for face in faces])
+    known: dict[Precision, str] = {"float32": "vire.onnx", "int8": "vire-int8.onnx"}
+    read = {}
+    for precision, name in known.items():
+        classifier = OnnxEmotionClassifier(precision=precision)
+        assert classifier.path.name == name
+        read[precision] = np.array([scores.probabilities for scores in classifier.classify(faces)])
+    assert OnnxEmotionClassifier(precision="auto").path.name in known.values()
+    assert np.abs(read["float32"] - read["int8"]).max() < 0.1
 
 
 def test_no_faces_are_no_scores() -> None:

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
 
@@ -18,6 +19,7 @@ from vire_edge.daemon.daemon import Daemon
 from vire_edge.daemon.delivery import Delivery
 from vire_edge.daemon.supervision import Part
 from vire_edge.daemon.systemd import ServiceManager
+from vire_edge.domain import Instant
 from vire_edge.emotions import OnnxEmotionClassifier
 from vire_edge.messages import Messages, Topics
 from vire_edge.mqtt import MqttConnection, MqttEvent, MqttVersion
@@ -25,6 +27,9 @@ from vire_edge.mqtt.embedded import EmbeddedBroker
 from vire_edge.outbox import Outbox
 from vire_edge.pipeline import Pipeline
 from vire_edge.searching import build_search
+
+OpenOutbox = Callable[[Path | None, int, Instant], Outbox]
+"""A state folder, how many alerts are kept, the present moment → the outbox."""
 
 
 def run_service(config: Config, *, on_started: Callable[[Daemon], None] | None = None) -> None:
@@ -48,7 +53,9 @@ def run_service(config: Config, *, on_started: Callable[[Daemon], None] | None =
         daemon.run()
 
 
-def build_daemon(config: Config, wake: threading.Event, running: ExitStack) -> Daemon:
+def build_daemon(
+    config: Config, wake: threading.Event, running: ExitStack, *, open_outbox: OpenOutbox = Outbox.open
+) -> Daemon:
     """Build all parts from the configuration; what must be closed again is handed to `running`."""
     classifier = _load_model(config)
     engine = AlertEngine([alert.to_rule() for alert in config.alerts], [camera.name for camera in config.cameras])
@@ -62,7 +69,7 @@ def build_daemon(config: Config, wake: threading.Event, running: ExitStack) -> D
         engine.restore(engine.snapshot(now), elapsed_seconds=0.0, now=now)
         return pipeline
 
-    outbox = Outbox.open(state_directory(config), config.mqtt.max_queued_alerts, read_clocks())
+    outbox = open_outbox(state_directory(config), config.mqtt.max_queued_alerts, read_clocks())
     running.callback(outbox.close)
     messages = Messages(Topics(config.mqtt.topic_prefix, device_id(config)))
     parts = []
@@ -104,7 +111,7 @@ def build_daemon(config: Config, wake: threading.Event, running: ExitStack) -> D
 
 
 def _load_model(config: Config) -> OnnxEmotionClassifier:
-    return OnnxEmotionClassifier(config.model.path, threads=config.model.threads)
+    return OnnxEmotionClassifier(config.model.path, precision=config.model.precision, threads=config.model.threads)
 
 
 def _obey_signals(daemon: Daemon, running: ExitStack) -> None:

@@ -13,30 +13,37 @@ from numpy.typing import NDArray
 
 from vire_edge.domain import EmotionScores
 from vire_edge.emotions.inspection import inspect
+from vire_edge.emotions.precision import Precision, choose_precision, processor_flags
 from vire_edge.emotions.session import Session, open_session
 from vire_edge.emotions.trial import UnfinishedError, try_out
 from vire_edge.emotions.wire import RefusedError
 from vire_edge.errors import MISPLACED, ModelError, ModelUnavailableError
 
-SHIPPED_MODELS = ("vire.onnx", "vire-int8.onnx")
+SHIPPED_MODELS = {"float32": "vire.onnx", "int8": "vire-int8.onnx"}
 MAX_MODEL_BYTES = 64 * 1024 * 1024
 """The shipped model has a few MiB; anything much larger is no model for this device."""
 _REMEDY = "export one with: vire-edge export"
 _log = structlog.get_logger()
 
 
-def shipped_model_path() -> Path:
-    """Return the model that comes with the package, or with the source tree it is run from."""
+def shipped_model_path(precision: Precision = "float32") -> Path:
+    """Return the model that comes with the package, or with the source tree it is run from.
+
+    Args:
+        precision: "auto" for the one that is quicker on this processor.
+    """
+    name = SHIPPED_MODELS[choose_precision(precision, processor_flags() if precision == "auto" else frozenset())]
     package = Path(str(files("vire_edge")))
-    installed = package / "models" / SHIPPED_MODELS[0]
-    return installed if installed.exists() else package.parent / "models" / SHIPPED_MODELS[0]
+    installed = package / "models" / name
+    return installed if installed.exists() else package.parent / "models" / name
 
 
 class OnnxEmotionClassifier:
     """The exported network.
 
     Args:
-        path: an ONNX file under the model contract; None for the shipped one.
+        path: an ONNX file under the model contract; None for a shipped one.
+        precision: which of the shipped ones.
         threads: processor threads for one batch.
 
     Raises:
@@ -45,8 +52,8 @@ class OnnxEmotionClassifier:
         ModelUnavailableError: it cannot be read or tried out now.
     """
 
-    def __init__(self, path: Path | None = None, *, threads: int = 1) -> None:
-        self.path = path or shipped_model_path()
+    def __init__(self, path: Path | None = None, *, precision: Precision = "float32", threads: int = 1) -> None:
+        self.path = path or shipped_model_path(precision)
         self._session = _open(self.path, threads)
         self.architecture = self._session.architecture
 
@@ -110,7 +117,7 @@ def _read(path: Path) -> bytes:
 
 def _is_shipped(path: Path) -> bool:
     place = path.resolve()
-    return place.name in SHIPPED_MODELS and place.parent == shipped_model_path().resolve().parent
+    return place.name in SHIPPED_MODELS.values() and place.parent == shipped_model_path().resolve().parent
 
 
 def _warn_of_writers(path: Path) -> None:

@@ -84,7 +84,9 @@ class Looker:
         """
         self._config = config
         self._detector = HaarFaceDetector(config.faces)
-        self._classifier = OnnxEmotionClassifier(config.model.path, threads=config.model.threads)
+        self._classifier = OnnxEmotionClassifier(
+            config.model.path, precision=config.model.precision, threads=config.model.threads
+        )
 
     @staticmethod
     def is_video(path: Path) -> bool:

@@ -45,7 +45,7 @@ def check_opencv() -> Check:
 def check_model(config: ModelConfig) -> Check:
     """Whether the model loads, keeps its contract and is quick enough."""
     try:
-        classifier = OnnxEmotionClassifier(config.path, threads=config.threads)
+        classifier = OnnxEmotionClassifier(config.path, precision=config.precision, threads=config.threads)
     except ModelError as error:
         return failed_with("model", error)
     face = np.linspace(0, 255, FACE_SIZE**2).reshape(1, FACE_SIZE, FACE_SIZE).astype(np.uint8)
