@@ -52,7 +52,7 @@ def load_keras() -> Any:
         return sys.modules["keras"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow 2.21 writes two notes on oneDNN before its own switch takes effect.
-    with _quiet_stderr():
+    with quiet_stderr():
         return _require("keras")
 
 
@@ -116,7 +116,7 @@ def _remedy() -> str:
 
 
 @contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
+def quiet_stderr() -> Iterator[None]:
     """Drop what native code writes to the error stream; Python's exceptions still come through."""
     sys.stderr.flush()
     kept = os.dup(2)
