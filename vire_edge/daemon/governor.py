@@ -78,8 +78,8 @@ class CpuBudget:
     """
 
     _JUDGED_SECONDS = 4.0
-    """Too much over this long is too much. With the aim and the way back to it: seconds that differ by a fifth from each
-    other move the rate once in ten minutes, not every few seconds."""
+    """Too much over this long is too much. With the aim and the way back below: where each second deviates by up to a
+    fifth, the rate moves once in ten minutes, not every few seconds."""
     _RECOVERY_SECONDS = 10.0
     """Between two steps up, measured with the one before in force."""
     _AIM = 0.85
@@ -112,11 +112,13 @@ class CpuBudget:
         """
         settled = now - self._changed_at
         lately, for_long = meter.percent(self._JUDGED_SECONDS), meter.percent(self._RECOVERY_SECONDS)
-        if lately is not None and lately > self._max_percent and settled >= self._JUDGED_SECONDS:
+        if lately is None or for_long is None:
+            return  # a start costs more than what comes after it
+        if lately > self._max_percent and settled >= self._JUDGED_SECONDS:
             if in_force is not None:
                 cut = max(self._LARGEST_CUT, self._AIM * self._max_percent / lately)
                 self._set(max(lowest, in_force * cut), now)
-        elif for_long is not None and binding and settled >= self._RECOVERY_SECONDS:
+        elif binding and settled >= self._RECOVERY_SECONDS:
             used = for_long / self._max_percent
             if used < self._RECOVER_BELOW:
                 rise = self._LARGEST_RISE if used <= 0 else min(self._LARGEST_RISE, self._AIM / used)
