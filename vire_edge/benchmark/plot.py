@@ -51,9 +51,12 @@ def draw(points: Sequence[Point]) -> Any:
         ):
             axes.plot(x, y, style, color=colour, marker="o", markersize=4, linewidth=1.6, label=name)
         axes.set_yscale("log")
-        axes.set_xlabel(_AXES[series])
-        axes.set_ylabel("ms of one core")
+        axes.set_xlabel(_AXES[series], color=INK)
+        axes.set_ylabel("ms of one core, each camera once", color=INK)
+        axes.tick_params(which="both", colors=INK, labelsize=9)
         axes.grid(color=INK, alpha=0.15, linewidth=0.6)
-    axes = figure.axes[0]
-    axes.legend(frameon=False, fontsize=8.5)
+        for name, side in axes.spines.items():
+            side.set_visible(name in ("left", "bottom"))
+            side.set_color(INK)
+    figure.axes[0].legend(frameon=False, fontsize=8.5, labelcolor=INK)
     return figure

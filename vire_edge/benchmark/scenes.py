@@ -125,14 +125,19 @@ def find_scene(name: str, camera: CameraConfig) -> Scene:
         camera: size and frame rate of what is drawn, and what is asked of a webcam.
 
     Raises:
-        CameraError: the source is of no kind that there is.
+        CameraError: there is no such source, or it is no video.
     """
     if name in SCENES:
         about, play = SCENES[name]
         source = play(camera.width, camera.height, camera.fps)
         return Scene(name, about, source, source.faces_at)
-    given = source_for(camera.model_copy(update={"name": CAMERA, "source": name}))
     shown = redact_source(name)
+    try:
+        given = source_for(camera.model_copy(update={"name": CAMERA, "source": name}))
+        given.check()
+    except CameraError as error:
+        what = str(error).removeprefix(f"camera '{CAMERA}': ").partition(";")[0]
+        raise CameraError(f"{what}; name a clip, a camera, or with --scene one of {', '.join(SCENES)}") from error
     return Scene(shown if given.live else Path(shown).name, "a camera" if given.live else "a clip", given)
 
 

@@ -10,23 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from vire_edge.cli.tables import print_tables
 from vire_edge.cli.training.options import DATA
 
 if TYPE_CHECKING:
     # The package costs nothing to import, but a command that is not run must not load OpenCV and ONNX Runtime.
     from vire_edge.training.evaluation.comparison import Comparison
     from vire_edge.training.evaluation.measured import Measured
-    from vire_edge.training.report.document import Table as TextTable
-
 
 PUBLIC_TEST = "PublicTest"
-PIPED_WIDTH = 160
-"""Columns of text that no terminal shows."""
 
 
 def evaluate(
@@ -178,24 +171,10 @@ def _shown(place: str) -> str:
 def _print(comparison: Comparison) -> None:
     from vire_edge.training.report import tables
 
-    # A file has room; on a terminal a table folds.
-    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     several = [tables.models(comparison), *tables.figures(comparison)]
     leads = tables.leads(comparison)
     several += [] if leads is None else [leads]
     for name, evaluation in zip(tables.names(comparison), comparison.evaluations, strict=True):
         several.append(tables.by_class(evaluation, f"Model {name}, by class"))
         several.append(tables.confusion(evaluation, f"Model {name}, images by label and reading"))
-    for table in several:
-        console.print(f"[bold]{escape(table.caption)}[/bold]")
-        console.print(_rich(table))
-
-
-def _rich(table: TextTable) -> Table:
-    drawn = Table(box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
-    for column, head in enumerate(table.head):
-        words = column in (0, *table.words)
-        drawn.add_column(escape(head), justify="left" if words else "right", overflow="fold")
-    for row in table.rows:
-        drawn.add_row(*map(escape, row))
-    return drawn
+    print_tables(several)
