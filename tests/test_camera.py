@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from fake_camera import FakeCamera, Fault
 
@@ -372,6 +374,19 @@ def test_a_loop_goes_on_without_its_time_running_backwards() -> None:
         assert not camera.finished
     times = [frame.monotonic - frames[0].monotonic for frame in frames]
     assert times == pytest.approx([index / 10 for index in range(35)])
+
+
+def test_the_rate_holds_over_the_rounds_of_a_loop(tmp_path: Path) -> None:
+    picture = tmp_path / "wall.png"
+    assert cv2.imwrite(str(picture), np.full((48, 64, 3), 128, np.uint8))
+    camera = Camera(CameraConfig(source=str(picture), fps=30, pace="fast", loop=True), wake=threading.Event())
+    camera.set_rate(5)
+    camera.start()
+    try:
+        frames = [wait_for_frame(camera) for _ in range(10)]
+    finally:
+        camera.stop(timeout_seconds=5)
+    assert frames[-1].monotonic - frames[0].monotonic == pytest.approx(9 / 5, abs=0.05)
 
 
 def test_a_file_that_has_ended_says_so_once_its_last_frame_was_taken() -> None:

@@ -119,25 +119,24 @@ class Reader:
             self._on_end()
 
     def _read_rounds(self) -> None:
-        again = True
+        again, limit = True, RateLimit(self._rate.fps)
         while again and not self.revoked:
             with self._inside(max(OPEN_SECONDS, self._config.stall_seconds)):
                 capture = self._source.open()
             try:
                 if self._source.live:
-                    self._read_live(capture)
+                    self._read_live(capture, limit)
                 else:
                     self._timeline.rewind()
-                    shown = self._read_media(capture)
-                    if not shown and not self.revoked:
+                    played = self._read_media(capture, limit)
+                    if not played and not self.revoked:
                         raise CameraError(f"camera '{self._config.name}': the source has no picture that can be read")
             finally:
                 with self._inside(self._config.stall_seconds):
                     capture.close()
             again = self._config.loop and not self._source.live
 
-    def _read_live(self, capture: Capture) -> None:
-        limit = RateLimit(self._rate.fps)
+    def _read_live(self, capture: Capture, limit: RateLimit) -> None:
         key_picture, unusable = False, 0
         while not self.revoked:
             with self._inside(self._config.stall_seconds):
@@ -163,16 +162,16 @@ class Reader:
                 return
             key_picture = False
 
-    def _read_media(self, capture: Capture) -> bool:
-        """Play one round; return whether there was any picture."""
-        limit = RateLimit(self._rate.fps)
+    def _read_media(self, capture: Capture, limit: RateLimit) -> bool:
+        """Play one round; return whether it had pictures, and not only damaged ones among those that were due."""
         real_time = self._config.pace == "real_time"
-        any_picture = False
+        any_picture = shown = damaged = False
         while not self.revoked:
             with self._inside(self._config.stall_seconds):
                 grabbed = capture.grab()
             if not grabbed:
                 break
+            any_picture = True
             at = self._timeline.media_seconds(capture.position_seconds)
             limit.change(self._rate.fps)
             if not limit.lets_through(at):
@@ -184,8 +183,9 @@ class Reader:
             with self._inside(self._config.stall_seconds):
                 image = capture.retrieve()
             if image is None or self.revoked:
+                damaged = True
                 continue  # a file's damaged picture is passed over
-            any_picture = True
+            shown = True
             now = read_clocks()
             self._deliver(self, image, now if real_time else self._timeline.instant(at, now), False)
-        return any_picture
+        return shown or (any_picture and not damaged)
