@@ -12,13 +12,17 @@ from brokers import Mosquitto
 from daemons import ANYBODY, Daemon, Listener
 from structlog.testing import capture_logs
 
-from vire_edge.camera import Camera
+from vire_edge.alerts import AlertEngine
+from vire_edge.camera import Camera, Script, SyntheticSource
+from vire_edge.camera.script import MORPH_SECONDS
 from vire_edge.config import Config
 from vire_edge.daemon.frame_rates import SETTLED_SECONDS, FrameRates
 from vire_edge.daemon.governor import REST_AFTER_SECONDS, Pace
 from vire_edge.daemon.machine import Machine
-from vire_edge.domain import BoundingBox, Detection, Instant, Slowdown
-from vire_edge.pipeline import Observation
+from vire_edge.domain import BoundingBox, Detection, Emotion, Frame, Instant, Slowdown
+from vire_edge.emotions import OnnxEmotionClassifier
+from vire_edge.pipeline import Observation, Pipeline
+from vire_edge.searching import build_search
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ROOM = {"name": "room", "source": "synthetic", "loop": True}
@@ -32,9 +36,10 @@ class House:
         self._temperature = sysfs / "class/thermal/thermal_zone0/temp"
         self._temperature.parent.mkdir(parents=True)
         self.heat(50)
-        config = Config.model_validate({"cameras": list(cameras) or [ROOM], "performance": {"max_cpu_percent": 6400}})
-        opened = [Camera(camera, wake=threading.Event()) for camera in config.cameras]
-        self.rates = FrameRates(opened, config, machine=Machine(sysfs))
+        settings = {"cameras": list(cameras) or [ROOM], "performance": {"max_cpu_percent": 6400}}
+        self.config = Config.model_validate(settings)
+        opened = [Camera(camera, wake=threading.Event()) for camera in self.config.cameras]
+        self.rates = FrameRates(opened, self.config, machine=Machine(sysfs))
         self.now = 1000.0
 
     def heat(self, celsius: float) -> None:
@@ -89,6 +94,31 @@ def test_a_still_and_empty_room_rests_without_a_word_and_a_first_face_wakes_its_
         house.show(FACE)
         assert house.rates.pace("room") == Pace(10.0)
     assert logs == []
+
+
+def test_whoever_appears_while_a_camera_rests_is_in_view_within_half_a_second(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    pipeline = Pipeline(
+        house.config,
+        new_search=lambda: build_search(house.config.faces),
+        classifier=OnnxEmotionClassifier(),
+        engine=AlertEngine([], ["room"]),
+    )
+    actor = SyntheticSource(Script.solo((3.0, None), (3.0, Emotion.HAPPY)))
+    while house.rates.pace("room").lowered_by is None:
+        house.show()
+        house.wait(1)
+    seconds, in_view, paces = 0.0, False, []
+    while not in_view:
+        at = house.now + seconds
+        seen = pipeline.process(Frame("room", actor.image_at(seconds), START + timedelta(seconds=at), at))
+        house.rates.observed(seen, now=at)
+        in_view = bool(seen.tracks)
+        assert seconds <= 3.0 + MORPH_SECONDS / 2 + 0.5
+        paces.append(house.rates.pace("room"))
+        seconds += 1 / paces[-1].fps
+    assert paces[:10] == [Pace(5.0, Slowdown.AT_REST)] * 10
+    assert paces[-1] == Pace(10.0)
 
 
 def test_a_recording_that_is_read_as_fast_as_possible_keeps_every_frame(tmp_path: Path) -> None:
