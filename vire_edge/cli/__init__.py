@@ -3,35 +3,64 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 import vire_edge
-from vire_edge.cli.address_filter import address_filter
-from vire_edge.cli.classify import classify
-from vire_edge.cli.config import check_config, schema
-from vire_edge.cli.demo import demo
-from vire_edge.cli.doctor import doctor
-from vire_edge.cli.run import run
-from vire_edge.cli.training import evaluate, export, make_faces, results, train, tune
-from vire_edge.cli.watch import watch
 from vire_edge.errors import VireError
+
+_PANELS = {
+    "Watch": {"run": "run", "demo": "demo", "watch": "watch", "classify": "classify"},
+    "Set up": {
+        "doctor": "doctor",
+        "benchmark": "benchmark",
+        "check-config": "config",
+        "address-filter": "address_filter",
+        "schema": "config",
+    },
+    "Make a model": {
+        "train": "training.train",
+        "tune": "training.tune",
+        "evaluate": "training.evaluate",
+        "results": "training.results",
+        "export": "training.export",
+        "make-faces": "training.make_faces",
+    },
+}
+"""Heading of the help → command → the module here whose function of the same name it is."""
+
+
+class _CommandsOnDemand(TyperGroup):
+    """Imports a command when it is asked for: the daemon starts sooner, with nothing of the others in its memory."""
+
+    def list_commands(self, _context: Any) -> list[str]:
+        return [name for commands in _PANELS.values() for name in commands]
+
+    def get_command(self, context: Any, name: str) -> Any:
+        for panel, commands in _PANELS.items():
+            if name in commands and name not in self.commands:
+                function = getattr(import_module(f"{__name__}.{commands[name]}"), name.replace("-", "_"))
+                single = typer.Typer(add_completion=False)
+                single.command(name, rich_help_panel=panel)(function)
+                self.commands[name] = typer.main.get_command(single)
+        if name not in self.commands:
+            for known in self.list_commands(context):  # for "Did you mean …?"
+                self.get_command(context, known)
+        return self.commands.get(name)
+
 
 app = typer.Typer(
     name="vire-edge",
+    cls=_CommandsOnDemand,
     help="Watches over people at home: reads the emotion in a face, on this device, and alerts a caregiver over MQTT.",
     epilog="Start with: vire-edge demo",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for panel, commands in (
-    ("Watch", (run, demo, watch, classify)),
-    ("Set up", (doctor, check_config, address_filter, schema)),
-    ("Make a model", (train, tune, evaluate, results, export, make_faces)),
-):
-    for command in commands:
-        app.command(rich_help_panel=panel)(command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -17,13 +17,13 @@ from vire_edge.config import Config, device_id, state_directory
 from vire_edge.daemon.analysis import Analysis
 from vire_edge.daemon.daemon import Daemon
 from vire_edge.daemon.delivery import Delivery
+from vire_edge.daemon.memory import return_what_starting_took, share_one_heap
 from vire_edge.daemon.supervision import Part
 from vire_edge.daemon.systemd import ServiceManager
 from vire_edge.domain import Instant
 from vire_edge.emotions import OnnxEmotionClassifier
 from vire_edge.messages import Messages, Topics
 from vire_edge.mqtt import MqttConnection, MqttEvent, MqttVersion
-from vire_edge.mqtt.embedded import EmbeddedBroker
 from vire_edge.outbox import Outbox
 from vire_edge.pipeline import Pipeline
 from vire_edge.searching import build_search
@@ -42,12 +42,14 @@ def run_service(config: Config, *, on_started: Callable[[Daemon], None] | None =
     Raises:
         VireError: a part cannot be built or started, or stands still; nothing is left running.
     """
+    share_one_heap()
     wake = threading.Event()
     with ExitStack() as running:
         daemon = build_daemon(config, wake, running)
         _obey_signals(daemon, running)
         running.push(daemon)
         daemon.start()
+        return_what_starting_took()
         if on_started is not None:
             on_started(daemon)
         daemon.run()
@@ -75,6 +77,8 @@ def build_daemon(
     parts = []
     mqtt = config.mqtt
     if mqtt.host is None:
+        from vire_edge.mqtt.embedded import EmbeddedBroker  # noqa: PLC0415 - 3 MB that few others need
+
         broker = EmbeddedBroker(config.broker)
         broker.start()
         running.callback(broker.stop, timeout_seconds=1.5)
