@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -111,5 +112,6 @@ def rivals(config: Config, cameras: Sequence[str] = (CAMERA,)) -> Rivals:
 
 
 def use_one_thread() -> None:
-    """Keep OpenCV to the calling thread, in this process; ONNX Runtime is told for each model."""
+    """Keep OpenCV, and TensorFlow unless it is loaded, to one thread here; ONNX Runtime is told for each model."""
     cv2.setNumThreads(1)
+    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"

@@ -50,7 +50,15 @@ def draw(points: Sequence[Point]) -> Any:
             ("VIRE Edge", BLUE, "-", [point.ours.mean for point in shown]),
         ):
             axes.plot(x, y, style, color=colour, marker="o", markersize=4, linewidth=1.6, label=name)
+        first = shown[0]
+        linear = [first.ours.mean * value / first.value for value in x]
+        axes.plot(x, linear, ":", color=INK, linewidth=0.8, label="in proportion")
+        axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.set_xticks(x, [f"{value:.3g}" for value in x], minor=False)
+        axes.set_xticks([], minor=True)
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
         axes.set_xlabel(_AXES[series], color=INK)
         axes.set_ylabel("ms of one core, each camera once", color=INK)
         axes.tick_params(which="both", colors=INK, labelsize=9)

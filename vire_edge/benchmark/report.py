@@ -79,7 +79,7 @@ def _costs(scenes: Sequence[SceneResult]) -> Table:
         for scene in scenes
         for one in scene.standings
     )
-    head = ("scene", "who", *QUANTILES, "of the processor", "times ours", "95 % interval")
+    head = ("scene", "who", *QUANTILES, "of the processor", "of it times ours", "95 % interval")
     return Table("Milliseconds a frame", head, rows, (1,))
 
 

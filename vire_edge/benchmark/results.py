@@ -91,7 +91,7 @@ class Results:
     command: str
     scenes: list[SceneResult] = field(default_factory=list)
     alone: dict[str, Alone] = field(default_factory=dict)
-    """Contestant → what it takes by itself, before the first scene."""
+    """Contestant → what it takes by itself."""
     keras: KerasCall | None = None
     latency: Latency | None = None
     daemons: list[DaemonCost] = field(default_factory=list)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ALONE_SECONDS = 20.0
 """Of media time in a process of its own: memory is at its peak after the first frames."""
-SWEEP_SECONDS = 6.0
+SWEEP_SECONDS = 10.0
 IDLE_CLIP_SECONDS = 10.0
 ALL_ALERTS, ALL_IDLE_SECONDS = 100, 30.0
 KERAS_FILE = "vire.keras"
@@ -51,7 +51,7 @@ def benchmark(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SOURCE]...", help="Clips or cameras to look at; without any and without --scene the actor's play."
+            metavar="SOURCE", help="Clips or cameras to look at; without any and without --scene the actor's play."
         ),
     ] = None,
     *,
@@ -230,11 +230,6 @@ def _look(
     if name in SCENES:
         clip = folder / f"{name}.avi"
         scene, source = filmed(scene, clip, fps=order.fps, seconds=order.seconds), str(clip)
-    if alone:
-        for who in (OURS, NAIVE, *(peer for peer in PEERS if peers)):
-            status.update(f"{scene.name}: {who} in a process of its own")
-            seconds = min(order.seconds, ALONE_SECONDS)
-            results.alone[who] = measure_alone(who, source, config, fps=order.fps, seconds=seconds)
     both = rivals(config)
     contestants = [PipelineContestant(OURS, both.ours), PipelineContestant(NAIVE, both.naive), *peers]
     done = run(
@@ -245,6 +240,11 @@ def _look(
         progress=lambda share: status.update(f"{scene.name}: {share:.0%}"),
     )
     results.scenes.append(summarize(done))
+    if alone:
+        for who in (OURS, NAIVE, *(peer for peer in PEERS if peers)):
+            status.update(f"{scene.name}: {who} in a process of its own")
+            seconds = min(order.seconds, ALONE_SECONDS)
+            results.alone[who] = measure_alone(who, source, config, fps=order.fps, seconds=seconds)
 
 
 def _run_daemons(order: _Order, results: Results, folder: Path, status: Status) -> None:
@@ -310,7 +310,7 @@ def _write(results: Results, as_json: Path | None, markdown: Path | None, plot: 
     if markdown is not None:
         words = (
             "Four plots of milliseconds over resolution, faces, cameras and frame rate, ours and the naive pipeline's.",
-            "How cost grows; both axes of a panel begin where its points do, the upward one is logarithmic.",
+            "How cost grows; below the dotted line it grows less than in proportion. All axes are logarithmic.",
         )
         picture = Picture("growth", plots.svg(draw(results.points)), *words) if results.points else None
         write_report(compose(results, picture), markdown)
