@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from typing import Annotated
@@ -27,6 +28,7 @@ def run(
     Without a configuration it takes the first webcam and a broker of its own on 127.0.0.1:1883;
     follow it with "vire-edge watch" in a second terminal.
     """
+    gc.disable()  # until everything is up: what starting makes stays, and a tenth of a second goes into looking at it
     from vire_edge.cli.logs import configure_logs
     from vire_edge.config import chosen_path, load_config, warn_of_readers
     from vire_edge.daemon import run_service
