@@ -21,6 +21,7 @@ RATES = (5.0, 10.0, 15.0, 20.0, 30.0)
 USUAL_SIZE, WIDE_SIZE = (640, 480), (960, 540)
 """Eight faces side by side need the wide one to be large enough."""
 USUAL_RATE = 10.0
+RATE = "frame rate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def _settings() -> Iterator[_Setting]:
     for cameras in CAMERAS:
         yield _Setting("cameras", str(cameras), cameras, cameras=cameras)
     for fps in RATES:
-        yield _Setting("frame rate", f"{fps:g} fps", fps, fps=fps)
+        yield _Setting(RATE, f"{fps:g}", fps, fps=fps)
 
 
 def _measure(setting: _Setting, config: Config, folder: Path, seconds: float) -> Point:
