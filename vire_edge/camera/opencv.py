@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import cv2
-from cv2.utils import logging
+import cv2.utils
 
 from vire_edge.camera.source import Image, as_gray
 
 _AV_LOG_QUIET = "-8"
+_LOG_LEVEL_SILENT = 0
 _V4L2_WAIT_SECONDS = "5"
 
 
@@ -26,7 +26,8 @@ def quiet_opencv() -> None:
     # is noticed and closed before the camera's watch has to leave its thread behind.
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", _V4L2_WAIT_SECONDS)
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+        # At the top until OpenCV 4.12, in a module of its own from 4.13 on.
+        (getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(_LOG_LEVEL_SILENT)
 
 
 def open_capture(target: str, backend: int, parameters: Sequence[int] = ()) -> cv2.VideoCapture | None:
