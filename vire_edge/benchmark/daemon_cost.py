@@ -34,7 +34,16 @@ class DaemonCost:
     seconds: float
 
 
-def measure_daemon(what: str, clip: Path, *, cameras: int, fps: float, seconds: float, folder: Path) -> DaemonCost:
+def measure_daemon(
+    what: str,
+    clip: Path,
+    *,
+    cameras: int,
+    fps: float,
+    seconds: float,
+    folder: Path,
+    warm_up_seconds: float = WARM_UP_SECONDS,
+) -> DaemonCost:
     """Run `vire-edge run` with its defaults and the embedded broker before a clip that begins again and again.
 
     Args:
@@ -44,6 +53,7 @@ def measure_daemon(what: str, clip: Path, *, cameras: int, fps: float, seconds: 
         fps: frames a second.
         seconds: for how long it is measured.
         folder: for its state and its log.
+        warm_up_seconds: before that.
 
     Raises:
         VireError: it ended by itself.
@@ -52,7 +62,7 @@ def measure_daemon(what: str, clip: Path, *, cameras: int, fps: float, seconds: 
         {"name": f"camera-{number}", "source": str(clip), "fps": fps, "loop": True} for number in range(1, cameras + 1)
     ]
     with _running_daemon(shown, folder) as daemon:
-        _wait(daemon, WARM_UP_SECONDS, folder)
+        _wait(daemon, warm_up_seconds, folder)
         began, used = time.monotonic(), _cpu_seconds(daemon.pid)
         _wait(daemon, seconds, folder)
         elapsed = time.monotonic() - began

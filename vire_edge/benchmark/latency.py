@@ -24,7 +24,7 @@ from vire_edge.domain import Emotion, Instant, Message
 from vire_edge.errors import BrokerError
 from vire_edge.mqtt import MqttVersion
 from vire_edge.mqtt.observer import Observer
-from vire_edge.outbox import Outbox
+from vire_edge.outbox import Outbox, Readdress
 
 DEVICE = "benchmark"
 CAMERA = "benchmark"
@@ -95,8 +95,8 @@ def measure_latency(alerts: int, folder: Path, broker: MqttConfig | None = None)
     config = Config.model_validate(_settings(clip, folder, broker))
     witnesses: list[_Witness] = []
 
-    def open_outbox(place: Path | None, capacity: int, now: Instant) -> Outbox:
-        witnesses.append(_Witness.open(place, capacity, now))
+    def open_outbox(place: Path | None, capacity: int, now: Instant, readdress: Readdress) -> Outbox:
+        witnesses.append(_Witness.open(place, capacity, now, readdress))
         return witnesses[-1]
 
     wake = threading.Event()

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
+import cv2
 
 from vire_edge.benchmark.agreement import Sight
 from vire_edge.benchmark.contestants import Contestant
@@ -32,7 +32,7 @@ class FerPeer:
 
     def look(self, shot: Shot, camera: str = CAMERA) -> Sight:  # noqa: ARG002 - it remembers nothing
         """See who is in a picture."""
-        image = shot.image if shot.image.ndim == 3 else np.repeat(shot.image[..., np.newaxis], 3, axis=2)
+        image = shot.image if shot.image.ndim == 3 else cv2.cvtColor(shot.image, cv2.COLOR_GRAY2BGR)
         faces = self._reader.detect_emotions(image)
         return Sight(shot.seconds, tuple(BoundingBox(*(int(value) for value in face["box"])) for face in faces))
 
