@@ -30,8 +30,8 @@ from vire_edge.errors import StorageError
 from vire_edge.outbox import Outbox
 from vire_edge.outbox.clock import Clock
 from vire_edge.outbox.opening import open_database
-from vire_edge.outbox.outbox import RETRY_LIMIT_SECONDS
 from vire_edge.outbox.schema import STEPS
+from vire_edge.outbox.trouble import RETRY_LIMIT_SECONDS
 
 QUICK_DISK = Path("/dev/shm")
 """Where there is one, its `fsync` costs nothing."""

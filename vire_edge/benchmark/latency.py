@@ -27,6 +27,8 @@ from vire_edge.mqtt.observer import Observer
 from vire_edge.outbox import Outbox, Readdress
 
 DEVICE = "benchmark"
+PREFIX = "vire-benchmark"
+"""Nobody's app may take these alerts for real ones."""
 CAMERA = "benchmark"
 FPS = 10.0
 _LEAD_SECONDS = 3.0
@@ -138,7 +140,7 @@ def _settings(clip: Path, folder: Path, broker: MqttConfig | None) -> dict[str, 
         "cameras": [{"name": CAMERA, "source": str(clip), "fps": FPS, "loop": True}],
         "smoothing": {"time_constant_seconds": 0.2},
         "alerts": rules,
-        "mqtt": {} if broker is None else broker,
+        "mqtt": (broker or MqttConfig()).model_copy(update={"topic_prefix": PREFIX}),
         "broker": {"port": free_port()},
     }
 
@@ -147,5 +149,5 @@ def _subscribe(config: Config, broker: MqttConfig | None, running: ExitStack) ->
     """Somebody has to be there: an alert that nobody hears is kept, and a broker says so."""
     reached = broker or MqttConfig(host="127.0.0.1", port=config.broker.port)
     version = MqttVersion.V5 if broker else MqttVersion.V311
-    observer = running.enter_context(Observer(reached, f"vire/{DEVICE}/alerts", first_version=version))
+    observer = running.enter_context(Observer(reached, f"{PREFIX}/{DEVICE}/alerts", first_version=version))
     observer.wait_subscribed(_LEAD_SECONDS)

@@ -24,12 +24,12 @@ from vire_edge.domain import Instant
 from vire_edge.emotions import OnnxEmotionClassifier
 from vire_edge.messages import Messages, Topics
 from vire_edge.mqtt import MqttConnection, MqttEvent, MqttVersion
-from vire_edge.outbox import Outbox
+from vire_edge.outbox import Outbox, Readdress
 from vire_edge.pipeline import Pipeline
 from vire_edge.searching import build_search
 
-OpenOutbox = Callable[[Path | None, int, Instant], Outbox]
-"""A state folder, how many alerts are kept, the present moment → the outbox."""
+OpenOutbox = Callable[[Path | None, int, Instant, Readdress], Outbox]
+"""A state folder, how many alerts are kept, the present moment, an alert's address of today → the outbox."""
 
 
 def run_service(config: Config, *, on_started: Callable[[Daemon], None] | None = None) -> None:
@@ -71,9 +71,9 @@ def build_daemon(
         engine.restore(engine.snapshot(now), elapsed_seconds=0.0, now=now)
         return pipeline
 
-    outbox = open_outbox(state_directory(config), config.mqtt.max_queued_alerts, read_clocks())
-    running.callback(outbox.close)
     messages = Messages(Topics(config.mqtt.topic_prefix, device_id(config)))
+    outbox = open_outbox(state_directory(config), config.mqtt.max_queued_alerts, read_clocks(), messages.readdress)
+    running.callback(outbox.close)
     parts = []
     mqtt = config.mqtt
     if mqtt.host is None:

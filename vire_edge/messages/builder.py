@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -101,6 +103,21 @@ class Messages:
         expiry = ALERT_EXPIRY_SECONDS[event.episode.severity]
         severity = event.episode.severity
         return Message(self.topics.alerts, payload.to_bytes(), expiry_seconds=expiry, severity=severity)
+
+    def readdress(self, alert: Message) -> Message:
+        """Bring an alert that was kept under an earlier name or prefix of this device under those of today.
+
+        Whoever watches over this device listens there, perhaps the broker allows nothing else, and the earlier name may
+        be another device's by now. Which alert it is, and when it came up, stays.
+        """
+        if alert.topic == self.topics.alerts:
+            return alert
+        try:
+            payload = json.loads(alert.payload) | {"device_id": self.topics.device_id}
+        except (ValueError, TypeError):  # damaged on disk: it still tells that there was one
+            return replace(alert, topic=self.topics.alerts)
+        text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+        return replace(alert, topic=self.topics.alerts, payload=text.encode())
 
     def active_alerts(
         self, episodes: Sequence[Episode], *, at: datetime, paused_until: datetime | None = None

@@ -1,6 +1,7 @@
 """Whether anybody hears the alerts: what the broker's acknowledgements tell of the subscribers. Pure.
 
-All alerts go to one topic, so any of them can ask for all. While it is not known that somebody is
+All alerts go to one topic (those of an earlier device_id or topic_prefix, too: see
+`Messages.readdress`), so any of them can ask for all. While it is not known that somebody is
 subscribed, one is sent at a time, the oldest: were ten under way when a caregiver comes back, she
 would get the later ones first and never the earlier ones in their order. Once somebody hears, ten
 are under way again; only who leaves and comes back within their flight can miss that order.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,19 @@ class Remembered:
     value: str
     since: float
     """Monotonic seconds; before the boot for what an earlier one left behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What was remembered."""
+
+    value: str
+    elapsed_seconds: float
+    """How long ago, never negative; across a reboot only as right as the device's clock."""
+
+
+Readdress = Callable[[Message], Message]
+"""An alert as it was kept → the same under the name that the device has today."""
 
 
 @dataclass(frozen=True, slots=True)

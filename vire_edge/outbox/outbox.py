@@ -14,7 +14,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -25,25 +25,11 @@ from vire_edge.domain import Instant, Message
 from vire_edge.errors import StorageError
 from vire_edge.outbox import folder as state_folder
 from vire_edge.outbox.clock import Clock, read_boot
-from vire_edge.outbox.database import Contents, Database, Remembered
+from vire_edge.outbox.database import Contents, Database, Readdress, Recalled, Remembered
 from vire_edge.outbox.opening import open_database
-from vire_edge.outbox.trouble import complaint
-
-FIRST_RETRY_SECONDS = 1.0
-"""Doubles with each attempt at a disk that fails …"""
-RETRY_LIMIT_SECONDS = 60.0
-"""… up to this: somebody who has made room wants to see that it helped."""
+from vire_edge.outbox.trouble import complaint, retry_seconds
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Recalled:
-    """What was remembered."""
-
-    value: str
-    elapsed_seconds: float
-    """How long ago, never negative; across a reboot only as right as the device's clock."""
 
 
 class Outbox:
@@ -60,6 +46,7 @@ class Outbox:
         self._folder = folder
         self._path = (folder or Path()) / state_folder.DATABASE
         self._boot = boot
+        self._readdress: Readdress = lambda alert: alert
         self._capacity = capacity
         self._queue = AlertQueue(capacity)
         self._memory: dict[str, Remembered] = {}
@@ -79,7 +66,15 @@ class Outbox:
         self._set_aside: Path | None = None
 
     @classmethod
-    def open(cls, folder: Path | None, capacity: int, now: Instant, *, boot: str | None = None) -> Self:
+    def open(
+        cls,
+        folder: Path | None,
+        capacity: int,
+        now: Instant,
+        readdress: Readdress | None = None,
+        *,
+        boot: str | None = None,
+    ) -> Self:
         """Open the outbox of a state folder, and make the folder if there is none.
 
         A disk that is full or read-only is no error: what can be read of it is, and all else stays in memory.
@@ -88,12 +83,14 @@ class Outbox:
             folder: for this device alone; None to keep everything in memory.
             capacity: how many alerts it keeps.
             now: the present moment.
+            readdress: applied to each alert that was on disk; left out, they go where they were to go.
             boot: tells this boot of the device from others; asked of the kernel if not given.
 
         Raises:
             StorageError: the folder cannot be ours, another process uses it, or a newer version has written it.
         """
         outbox = cls(folder, capacity, read_boot() if boot is None else boot)
+        outbox._readdress = readdress or outbox._readdress
         try:
             outbox._connect(now)
         except StorageError:
@@ -160,10 +157,8 @@ class Outbox:
 
     def recall(self, key: str, *, now: Instant) -> Recalled | None:
         """Return what was kept under a name, and how long ago; None if nothing was."""
-        remembered = self._memory.get(key)
-        if remembered is None:
-            return None
-        return Recalled(remembered.value, max(0.0, now.monotonic - remembered.since))
+        kept = self._memory.get(key)
+        return None if kept is None else Recalled(kept.value, max(0.0, now.monotonic - kept.since))
 
     def tend(self, now: Instant) -> None:
         """Drop what has expired, and bring the disk up to date; to be called about once a second."""
@@ -251,7 +246,9 @@ class Outbox:
             # The disk was away at the start, and its numbers have been given to other alerts: what it kept comes last.
             self._strangers = self._queue.last_number > 0
             self._queue.continue_after(contents.last_number)
-            alerts = contents.alerts
+            alerts = [replace(kept, message=self._readdress(kept.message)) for kept in contents.alerts]
+            if alerts != contents.alerts:
+                log.info("alerts_readdressed", waiting=len(alerts), topic=alerts[0].message.topic)
             if self._strangers:
                 numbers = self._queue.number([queued.message for queued in alerts], now=now)
                 alerts = [replace(new, since=old.since) for new, old in zip(numbers, alerts, strict=True)]
@@ -286,8 +283,7 @@ class Outbox:
             self._database.close()
             self._database = None
         if now is not None:
-            wait_seconds = min(RETRY_LIMIT_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(self._failures, 16))
-            self._retry_at = now.monotonic + wait_seconds
+            self._retry_at = now.monotonic + retry_seconds(self._failures)
         self._failures += 1
         if trouble != self._trouble:
             self._trouble = trouble

@@ -1,4 +1,4 @@
-"""What a disk that fails says, and what a person can do about it."""
+"""What a disk that fails says, what a person can do about it, and when it is worth another attempt."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import errno
 import sqlite3
 from pathlib import Path
 
+FIRST_RETRY_SECONDS = 1.0
+"""Doubles with each attempt at a disk that fails …"""
+RETRY_LIMIT_SECONDS = 60.0
+"""… up to this: somebody who has made room wants to see that it helped."""
 _REMEDIES = {
     sqlite3.SQLITE_FULL: "make room on this disk",
     sqlite3.SQLITE_READONLY: "make the disk writable; a memory card that has become read-only is worn out",
@@ -31,3 +35,8 @@ def complaint(path: Path, error: OSError | sqlite3.Error) -> str:
     else:
         reason, code = error.strerror or str(error), _SAME.get(error.errno or 0, 0)
     return f"{path} cannot be written ({reason}); {_REMEDIES.get(code, 'check the disk')}"
+
+
+def retry_seconds(failures: int) -> float:
+    """How long to leave a disk alone that has failed before, so many times in a row, and now again."""
+    return min(RETRY_LIMIT_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** min(failures, 16))
