@@ -6,45 +6,22 @@ import json
 import shlex
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.status import Status
 
 from vire_edge.cli.options import ConfigOption
 from vire_edge.cli.tables import print_tables
-from vire_edge.errors import DependencyError
 
 if TYPE_CHECKING:
-    from vire_edge.benchmark.contestants import Contestant
+    from vire_edge.benchmark.order import Order
     from vire_edge.benchmark.results import Results
-    from vire_edge.config import Config, MqttConfig
+    from vire_edge.config import MqttConfig
 
-ALONE_SECONDS = 20.0
-"""Of media time in a process of its own: memory is at its peak after the first frames."""
-SWEEP_SECONDS = 10.0
-IDLE_CLIP_SECONDS = 10.0
 ALL_ALERTS, ALL_IDLE_SECONDS = 100, 30.0
-KERAS_FILE = "vire.keras"
 EVERY_SCENE = "all"
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What is to be measured."""
-
-    scenes: tuple[str, ...]
-    seconds: float
-    fps: float
-    peers: bool
-    keras: Path | None
-    sweep: bool
-    alerts: int
-    idle_seconds: float
-    broker: MqttConfig | None
 
 
 def benchmark(
@@ -100,15 +77,13 @@ def benchmark(
 
     The naive way searches each whole frame for faces and reads every one of them.
     """
-    from vire_edge.benchmark.contestants import use_one_thread
-    from vire_edge.benchmark.machine import this_machine
-    from vire_edge.benchmark.results import Results
+    from vire_edge.benchmark.order import Order, measure
     from vire_edge.cli.logs import configure_logs
     from vire_edge.config import LogConfig, load_config
 
     chosen = _scenes(sources or [], [EVERY_SCENE] if everything else scene or [])
     asked_for_more = sweep or latency or idle
-    order = _Order(
+    order = Order(
         scenes=chosen or (() if asked_for_more else ("actor",)),
         seconds=seconds,
         fps=fps,
@@ -122,13 +97,12 @@ def benchmark(
     _check_places(order, as_json, markdown, plot)
     settings = load_config(config)
     configure_logs(LogConfig(level="error"))
-    use_one_thread()
-    results = Results(this_machine(), command=_command(order, sources or [], everything=everything))
+    command = _command(order, sources or [], everything=everything)
     with (
         tempfile.TemporaryDirectory(prefix="vire-edge-benchmark-") as folder,
         Console(stderr=True).status("begins") as status,
     ):
-        _measure(order, settings, results, Path(folder), status)
+        results = measure(order, settings, Path(folder), command=command, progress=status.update)
     _tell(results)
     _write(results, as_json, markdown, plot)
 
@@ -155,7 +129,7 @@ def _broker(text: str | None) -> MqttConfig | None:
         raise typer.BadParameter(f'"{text}" is no HOST or HOST:PORT', param_hint="--broker") from None
 
 
-def _check_places(order: _Order, as_json: Path | None, markdown: Path | None, plot: Path | None) -> None:
+def _check_places(order: Order, as_json: Path | None, markdown: Path | None, plot: Path | None) -> None:
     """Refuse before the work what could not be written after it."""
     from vire_edge.benchmark.plot import check_matplotlib
     from vire_edge.training.export import prepare_place
@@ -171,118 +145,6 @@ def _check_places(order: _Order, as_json: Path | None, markdown: Path | None, pl
             prepare_place(place)
     if plot is not None or (markdown is not None and order.sweep):
         check_matplotlib()
-
-
-def _measure(order: _Order, config: Config, results: Results, folder: Path, status: Status) -> None:
-    """Fill in the results, in an order in which what comes first disturbs nothing that follows."""
-    peers = _peers(order, results, status)
-    for number, name in enumerate(order.scenes):
-        _look(name, order, config, results, (folder, status), peers=peers, alone=number == 0)
-    if order.sweep:
-        from vire_edge.benchmark.scaling import sweep
-
-        results.points = sweep(config, folder, seconds=SWEEP_SECONDS, progress=status.update)
-    if order.idle_seconds:
-        _run_daemons(order, results, folder, status)
-    if order.alerts:
-        from vire_edge.benchmark.latency import measure_latency
-
-        status.update(f"waiting for {order.alerts} alerts")
-        results.latency = measure_latency(order.alerts, folder, order.broker)
-    if order.scenes:
-        _call_keras(order, config, results, status)
-
-
-def _peers(order: _Order, results: Results, status: Status) -> list[Contestant]:
-    from vire_edge.benchmark.peers import PEERS, load_peer
-
-    loaded = []
-    for name in PEERS if order.peers else ():
-        status.update(f"loading {name}")
-        try:
-            loaded.append(load_peer(name))
-        except DependencyError as error:
-            results.notes.append(str(error))
-    return loaded
-
-
-def _look(
-    name: str,
-    order: _Order,
-    config: Config,
-    results: Results,
-    place: tuple[Path, Status],
-    *,
-    peers: Sequence[Contestant],
-    alone: bool,
-) -> None:
-    """Let all look at one scene; of the first one, also each in a process of its own."""
-    from vire_edge.benchmark.alone import measure_alone
-    from vire_edge.benchmark.contestants import NAIVE, OURS, PipelineContestant, rivals
-    from vire_edge.benchmark.peers import PEERS
-    from vire_edge.benchmark.results import summarize
-    from vire_edge.benchmark.runs import run
-    from vire_edge.benchmark.scenes import SCENES, filmed, find_scene
-
-    folder, status = place
-    status.update(f"{name}: opening")
-    scene, source = find_scene(name, config.cameras[0].model_copy(update={"fps": order.fps})), name
-    if name in SCENES:
-        clip = folder / f"{name}.avi"
-        scene, source = filmed(scene, clip, fps=order.fps, seconds=order.seconds), str(clip)
-    both = rivals(config)
-    contestants = [PipelineContestant(OURS, both.ours), PipelineContestant(NAIVE, both.naive), *peers]
-    done = run(
-        scene,
-        contestants,
-        fps=order.fps,
-        seconds=order.seconds,
-        progress=lambda share: status.update(f"{scene.name}: {share:.0%}"),
-    )
-    results.scenes.append(summarize(done))
-    if alone:
-        for who in (OURS, NAIVE, *(peer for peer in PEERS if peers)):
-            status.update(f"{scene.name}: {who} in a process of its own")
-            seconds = min(order.seconds, ALONE_SECONDS)
-            results.alone[who] = measure_alone(who, source, config, fps=order.fps, seconds=seconds)
-
-
-def _run_daemons(order: _Order, results: Results, folder: Path, status: Status) -> None:
-    from vire_edge.benchmark.daemon_cost import measure_daemon
-    from vire_edge.benchmark.scenes import filmed, find_scene
-    from vire_edge.config import CameraConfig
-
-    usual = CameraConfig()
-    for name, cameras in (("still", 1), ("one", 1), ("still", 2)):
-        status.update(f"the daemon before {name}, cameras: {cameras}")
-        clip = folder / f"idle-{name}.avi"
-        filmed(find_scene(name, usual), clip, fps=usual.fps, seconds=IDLE_CLIP_SECONDS)
-        with tempfile.TemporaryDirectory(dir=folder) as state:
-            results.daemons.append(
-                measure_daemon(
-                    name, clip, cameras=cameras, fps=usual.fps, seconds=order.idle_seconds, folder=Path(state)
-                )
-            )
-
-
-def _call_keras(order: _Order, config: Config, results: Results, status: Status) -> None:
-    """Where nobody asks for it, a network that is not there is only noted."""
-    from vire_edge.benchmark.keras_call import compare_keras
-    from vire_edge.emotions import shipped_model_path
-    from vire_edge.training.backend import check_packages
-
-    network = order.keras or shipped_model_path().with_name(KERAS_FILE)
-    if order.keras is None and not network.exists():
-        results.notes.append(f"Keras: there is no models/{KERAS_FILE}; name a network with --keras")
-        return
-    try:
-        check_packages("keras")
-        status.update("calling Keras")
-        results.keras = compare_keras(network, config.model)
-    except DependencyError as error:
-        if order.keras is not None:
-            raise
-        results.notes.append(str(error))
 
 
 def _tell(results: Results) -> None:
@@ -319,7 +181,7 @@ def _write(results: Results, as_json: Path | None, markdown: Path | None, plot: 
             print(f"{written}: written")
 
 
-def _command(order: _Order, sources: Sequence[str], *, everything: bool) -> str:
+def _command(order: Order, sources: Sequence[str], *, everything: bool) -> str:
     """The command that measures this again, without the folders that clips are in and without passwords."""
     from vire_edge.config import redact_source
 
