@@ -98,6 +98,14 @@ def test_a_wrong_configuration_fails_the_check_and_the_run_alike(tmp_path: Path)
     fails(vire_edge("run", "--config", invalid), CONFIG_ERROR, "is not valid TOML", "line 1")
 
 
+@pytest.mark.parametrize(("device", "told"), [("hall", False), ("kitchen", True)])
+def test_a_login_that_is_not_the_devices_name_is_worth_a_note(tmp_path: Path, device: str, told: bool) -> None:
+    mqtt = '[mqtt]\nhost = "broker.home"\nusername = "hall"\npassword = "secret"\n'
+    result = vire_edge("check-config", write(tmp_path / "config.toml", f'device_id = "{device}"\n{mqtt}'))
+    assert result.returncode == 0
+    assert ('set device_id = "hall"' in result.stdout) is told
+
+
 def test_the_schema_is_json_for_every_topic() -> None:
     assert {"availability", "alerts", "health"} <= set(json.loads(vire_edge("schema").stdout))
 

@@ -22,7 +22,9 @@ from vire_edge.cli.doctor.network import Holder
 from vire_edge.config import BrokerConfig, CameraConfig, Config, MqttConfig
 from vire_edge.config.settings import ModelConfig
 from vire_edge.messages import Messages, Topics
+from vire_edge.mqtt import MqttVersion
 from vire_edge.mqtt.embedded import EmbeddedBroker
+from vire_edge.mqtt.link import Link
 from vire_edge.mqtt.observer import Observer, Received
 
 VIDEO = Path(__file__).parents[2] / "shared" / "data" / "video" / "classroom.gif"
@@ -387,10 +389,48 @@ def test_a_port_that_no_broker_holds_is_not_the_daemons(start_mosquitto: Mosquit
 
 def test_a_login_is_tried(mosquitto_with_login: Mosquitto) -> None:
     right = broker_checks(mosquitto_with_login.config(username="device", password="correct horse"))
-    assert [check.status for check in right.values()] == [Status.OK] * 3
+    assert [check.status for check in right.values()] == [Status.OK] * 4
     wrong = broker_checks(mosquitto_with_login.config(username="device", password="wrong"))
     assert wrong["broker login"].status is Status.FAILURE
     assert "wrong" not in str(wrong["broker login"]).replace("wrong password", "")
+
+
+def test_a_login_that_may_not_publish_for_this_device_is_a_failure(
+    start_mosquitto: MosquittoFactory, mosquitto_with_login: Mosquitto, tmp_path: Path
+) -> None:
+    rights = tmp_path / "rights"
+    rights.write_text("pattern write vire/%u/#\n")
+    rights.chmod(0o600)
+    logins = tuple(line for line in mosquitto_with_login.lines if line != "allow_anonymous true")
+    broker = start_mosquitto(*logins, f"acl_file {rights}")
+    mqtt = broker.config(username="device", password="correct horse")
+    *_, login, published = network.check_broker(Config(device_id="hall", mqtt=mqtt), holder=Holder.NOBODY)
+    assert login.status is Status.OK
+    assert published == Check(
+        "broker rights",
+        Status.FAILURE,
+        'the broker does not take messages on "vire/hall/response/doctor" (Not authorized)',
+        "allow this user to publish there, or set device_id to the login",
+    )
+    *_, published = network.check_broker(Config(device_id="device", mqtt=mqtt), holder=Holder.NOBODY)
+    assert published == Check("broker rights", Status.OK, "this device may publish as vire/device/…")
+
+
+def test_a_broker_that_hangs_up_on_a_message_or_is_silent_is_a_failure(mosquitto: Mosquitto) -> None:
+    answer = Messages(Topics("vire", "hall")).response("doctor", None, at=datetime.now(UTC))
+    for harm, words in ((Wire.cut, "127.0.0.1"), (Wire.stall, "not answered within 5 s")):
+        wire = Wire(mosquitto.port)
+        link = Link(
+            MqttConfig(host="127.0.0.1", port=wire.port), client_id="doctor", version=MqttVersion.V5, context=None
+        )
+        accepted = link.open(timeout_seconds=PATIENCE_SECONDS)
+        harm(wire)
+        check = network._check_publishing(link, accepted, answer)
+        link.abandon()
+        wire.close()
+        assert check.status is Status.FAILURE
+        assert words in check.detail
+        assert check.remedy
 
 
 def test_a_name_that_nobody_has_is_a_failure() -> None:
@@ -413,6 +453,7 @@ def test_a_broker_of_the_older_protocol_is_fine(mosquitto: Mosquitto) -> None:
         wire.close()
     assert checks["broker login"].status is Status.OK
     assert "3.1.1" in checks["broker login"].detail
+    assert checks["broker rights"].status is Status.SKIPPED
 
 
 def test_a_certificate_is_checked_and_its_last_day_told(

@@ -55,6 +55,11 @@ def check_config(
         print(f"note: the file's alerts replace the default ones; not in force: {', '.join(sorted(missing))}")
     if settings.mqtt.host is None and settings.mqtt.username is not None:
         print("note: mqtt.username is set but mqtt.host is not: the embedded broker is used, with broker.username")
+    if settings.mqtt.host is not None and settings.mqtt.username not in {None, device_id(settings)}:
+        print(
+            "note: mqtt.username is not the device's name; a broker set up by deploy/mosquitto then takes nothing from "
+            f'it: set device_id = "{settings.mqtt.username}"'
+        )
     if settings.mqtt.host is not None and settings.mqtt.username is not None and settings.mqtt.password is None:
         print("note: mqtt.username is set without a password")
     print("Cameras and broker were not tried; for that: vire-edge doctor")

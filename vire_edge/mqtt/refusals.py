@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 NOT_AUTHORIZED = 135
+_ALLOW = "allow this user to publish there, or set device_id to the login"
 MAX_TOPICS = 64
 """So many are told of: an answer's topic holds a stranger's word."""
 
@@ -36,7 +37,7 @@ class Refusals:
 
     def refused(self, topic: str, code: int, name: str) -> None:
         """The broker answered a message with this reason code."""
-        remedy = "allow this user to publish there" if code == NOT_AUTHORIZED else "look into the broker's log"
+        remedy = _ALLOW if code == NOT_AUTHORIZED else "look into the broker's log"
         self._tell(_Case(topic), f"({name}); {remedy}")
 
     def too_large(self, topic: str, size: int, limit: int) -> None:

@@ -1,4 +1,4 @@
-"""The broker: does its name resolve, does it listen, is it trusted, does it let us in; or is our own port free."""
+"""The broker: does it listen, is it trusted, does it let us in and take what we say; or is our own port free."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ import ssl
 import time
 from datetime import UTC, datetime
 
-from vire_edge.cli.doctor.check import Check, Status, failed_with, failure, ok, warning
+from vire_edge.cli.doctor.check import Check, Status, failed_with, failure, ok, skipped, warning
 from vire_edge.config import BrokerConfig, Config, MqttConfig, TlsConfig, device_id
+from vire_edge.domain import Message
 from vire_edge.errors import BrokerError, ConfigError
-from vire_edge.messages import Topics
+from vire_edge.messages import Messages, Topics
 from vire_edge.mqtt import MqttVersion
 from vire_edge.mqtt.dialing import Dialer
 from vire_edge.mqtt.embedded import EmbeddedBroker
 from vire_edge.mqtt.failures import LinkError, address, bind_problem, from_os_error
+from vire_edge.mqtt.hearing import REFUSED
+from vire_edge.mqtt.link import Accepted, Link
 from vire_edge.mqtt.observer import Observer, Received
+from vire_edge.mqtt.refusals import Refusals
 from vire_edge.mqtt.tls import build_context
 
 _ANSWER_SECONDS = 5.0
@@ -74,15 +78,15 @@ def check_broker(config: Config, *, holder: Holder) -> list[Check]:
     """
     if config.mqtt.host is None:
         return [_check_port(config.broker, holder)]
-    steps = [_check_address, _check_listening, _check_login]
+    steps = [_check_address, _check_listening]
     if config.mqtt.tls is not None:
-        steps.insert(2, _check_certificate)
+        steps.append(_check_certificate)
     results: list[Check] = []
     for step in steps:
         results.append(step(config.mqtt))
         if results[-1].status is Status.FAILURE:
-            break
-    return results
+            return results
+    return results + _check_login(config.mqtt, Messages(Topics(config.mqtt.topic_prefix, device_id(config))))
 
 
 def _check_port(broker: BrokerConfig, holder: Holder) -> Check:
@@ -158,14 +162,41 @@ def _check_certificate(mqtt: MqttConfig) -> Check:
     return ok(name, detail)
 
 
-def _check_login(mqtt: MqttConfig) -> Check:
+def _check_login(mqtt: MqttConfig, messages: Messages) -> list[Check]:
     name = "broker login"
     # A name of its own: the daemon's would throw the running daemon out.
     dialer = Dialer(mqtt, client_id=f"vire-edge-doctor-{os.getpid()}")
     try:
         link, accepted = dialer.dial(cancelled=lambda: False, timeout_seconds=_ANSWER_SECONDS)
     except LinkError as error:
-        return failed_with(name, error)
-    link.close(timeout_seconds=_ANSWER_SECONDS)
+        return [failed_with(name, error)]
     who = "without a login" if mqtt.username is None else f'as "{mqtt.username}"'
-    return ok(name, f"accepted {who}, MQTT {accepted.version}")
+    login = ok(name, f"accepted {who}, MQTT {accepted.version}")
+    published = _check_publishing(link, accepted, messages.response("doctor", None, at=datetime.now(UTC)))
+    link.close(timeout_seconds=_ANSWER_SECONDS)
+    return [login, published]
+
+
+def _check_publishing(link: Link, accepted: Accepted, message: Message) -> Check:
+    """Whether the broker takes a message of this device: an answer that nobody has asked for, and nobody keeps."""
+    name = "broker rights"
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    try:
+        link.publish(message)
+        while not link.acknowledged and (left := deadline - time.monotonic()) > 0:
+            link.pump(left)
+    except LinkError as error:
+        return failure(name, str(error), "look into the broker's log")
+    if not link.acknowledged:
+        return failure(name, f"a message is not answered within {_ANSWER_SECONDS:.0f} s", "look into the broker's log")
+    answer = link.acknowledged[0]
+    if answer.code >= REFUSED:
+        refusals = Refusals()
+        refusals.refused(message.topic, answer.code, answer.name)
+        detail, _, remedy = refusals.text.partition("; ")
+        return failure(name, detail, remedy)
+    if accepted.version is MqttVersion.V311:
+        return skipped(
+            name, "MQTT 3.1.1 does not tell what the broker lets through", "see that it arrives: vire-edge watch"
+        )
+    return ok(name, f"this device may publish as {message.topic.partition('/response')[0]}/…")
