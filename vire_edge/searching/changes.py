@@ -14,15 +14,17 @@ from vire_edge.domain import BoundingBox
 
 CELLS_ACROSS = 80
 """The picture is compared as so many cells in each row; the smallest face covers five by five of them."""
-MIN_CHANGE = 5.0
-"""Gray levels of 255 by which a cell must differ. It averages the noise of 64 pixels: that of a dim room with a
-deviation of 10 levels to little more than 1."""
+MIN_CHANGE = 4.0
+"""Gray levels of 255 by which a cell and those next to it must differ on average. Each averages the noise of 64 pixels:
+that of a dim room with a deviation of 10 levels makes two pictures differ by 1.4, and with nine cells by 1.4 ± 0.35."""
+BESIDE = np.ones((3, 3), np.uint8)
+"""A cell and those next to it."""
 NEIGHBORHOOD = 7
 """Cells across over which the light is taken away: a cloud, a lamp and the camera's own exposure change no face."""
-GAP_CELLS = 3
-"""Changes that are no farther apart are searched together."""
-MIN_CELLS = 3
-"""Fewer cells are a speck: the smallest face would change many more."""
+SEARCHES = 2
+"""So often is searched what changed: a coarse search misses a face now and then, which might not move again."""
+MIN_CELLS = 10
+"""Fewer cells are a speck, one cell and those next to it: the smallest face would change many more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class _Grid:
 
 
 class Changes:
-    """The cells of one camera's picture: how they looked last, and which have yet to be searched."""
+    """The cells of one camera's picture: how they looked last, and how often they have yet to be searched."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
         """Begin with everything to be searched.
@@ -75,7 +77,7 @@ class Changes:
         self._grid = _Grid.over(shape)
         self._known: NDArray[np.float32] | None = None
         self._changed = np.ones((self._grid.rows, self._grid.columns), np.bool_)
-        self._unsearched = self._changed.copy()
+        self._searches_due = np.full(self._changed.shape, SEARCHES, np.uint8)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -88,10 +90,12 @@ class Changes:
         if self._known is None:
             self._known = cells
             return
-        self._changed = np.abs(cells - self._known) >= MIN_CHANGE
-        if self._changed.any():
-            self._known[self._changed] = cells[self._changed]
-            self._unsearched |= self._changed
+        changed = np.asarray(cv2.blur(cv2.absdiff(cells, self._known), BESIDE.shape)) >= MIN_CHANGE
+        self._changed = changed
+        if changed.any():
+            # All that took part is known anew: a rest just under the limit would count again with each noise.
+            np.copyto(self._known, cells, where=cv2.dilate(changed.astype(np.uint8), BESIDE).astype(np.bool_))
+            self._searches_due[changed] = SEARCHES
 
     @property
     def any(self) -> bool:
@@ -104,12 +108,12 @@ class Changes:
 
     def unsearched(self, apart_from: Iterable[BoundingBox]) -> list[BoundingBox]:
         """Return the parts in pixels that are to be searched; `apart_from` is looked after."""
-        if not self._unsearched.any():
+        if not self._searches_due.any():
             return []
-        cells = self._unsearched.astype(np.uint8)
+        cells = np.minimum(self._searches_due, 1)
         for box in apart_from:
             cells[self._grid.cells(box)] = 0
-        joined = cv2.dilate(cells, np.ones((GAP_CELLS, GAP_CELLS), np.uint8))
+        joined = cv2.dilate(cells, BESIDE)
         _, labels, areas, _ = cv2.connectedComponentsWithStats(joined)
         changed = np.bincount(labels[cells > 0], minlength=len(areas))
         return [
@@ -119,9 +123,9 @@ class Changes:
         ]
 
     def searched(self) -> None:
-        """Everything has been searched as it looks now."""
-        self._unsearched[:] = False
+        """Everything has been searched once as it looks now."""
+        self._searches_due -= self._searches_due > 0
 
     def search_again(self, box: BoundingBox | None = None) -> None:
         """Have a box in pixels searched again, or everything."""
-        self._unsearched[... if box is None else self._grid.cells(box)] = True
+        self._searches_due[... if box is None else self._grid.cells(box)] = SEARCHES

@@ -17,8 +17,14 @@ class FaceDetector(Protocol):
     def detect(self, gray: NDArray[np.uint8]) -> Sequence[Detection]:
         """Return all faces in the image, the largest first: thorough, and dear."""
 
-    def propose(self, gray: NDArray[np.uint8], changed: Sequence[BoundingBox]) -> Iterable[Detection]:
-        """Return what may be a face in the parts that `changed`: cheap, and to be looked at closer."""
+    def propose(self, gray: NDArray[np.uint8], changed: Sequence[BoundingBox], *, again: bool) -> Iterable[Detection]:
+        """Return what may be a face in the parts that `changed`: cheap, and to be looked at closer.
+
+        Args:
+            gray: the image.
+            changed: the parts, in pixels.
+            again: find what the same search without it can miss.
+        """
 
     def look(self, gray: NDArray[np.uint8], expected: Detection, *, reach: float) -> Detection | None:
         """Return the face about where one is expected, if there is one.

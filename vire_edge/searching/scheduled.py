@@ -48,7 +48,7 @@ class _Face:
     found_at: float
     """When the cascade found it last, or proposed it; monotonic seconds."""
     hits: int = 0
-    """Frames in which the cascade found it."""
+    """How often in succession the cascade found it."""
     in_view: bool = False
     disturbed: bool = True
     """Whether anything around it has changed since the cascade looked at it."""
@@ -74,7 +74,7 @@ class ScheduledSearch:
         self._faces: list[_Face] = []
         self._changes: Changes | None = None
         self._searched_at = self._searched_all_at = float("-inf")
-        self._still = False
+        self._still = self._again = False
 
     def find(self, gray: NDArray[np.uint8], *, now: float) -> list[Detection]:
         """Return the faces of the next frame, the largest first.
@@ -112,8 +112,9 @@ class ScheduledSearch:
         if found is None and face.in_view and face.hits >= TRUSTED_HITS:
             found = self._detector.look(gray, face.seen, reach=FAR)
         face.in_view, face.disturbed = found is not None, False
+        face.hits = face.hits + 1 if found is not None else 0
         if found is not None:
-            face.seen, face.found_at, face.hits, face.patch = found, now, face.hits + 1, Patch.cut(gray, found.box)
+            face.seen, face.found_at, face.patch = found, now, Patch.cut(gray, found.box)
 
     def _stands(self, face: _Face, now: float) -> bool:
         """Whether what was true of it is still true, because nothing has changed around it."""
@@ -153,8 +154,8 @@ class ScheduledSearch:
         return changes.unsearched(apart_from=[face.surroundings for face in self._faces])
 
     def _search(self, gray: NDArray[np.uint8], changed: Sequence[BoundingBox], now: float) -> None:
-        self._searched_at = now
-        for proposed in self._detector.propose(gray, changed):
+        self._searched_at, self._again = now, not self._again
+        for proposed in self._detector.propose(gray, changed, again=self._again):
             if all(proposed.box.iou(face.seen.box) < SAME_FACE_IOU for face in self._faces):
                 face = _Face(proposed, now)
                 self._bring_up(face, gray, now)
