@@ -130,8 +130,10 @@ def _broker(text: str | None) -> MqttConfig | None:
 
 
 def _check_places(order: Order, as_json: Path | None, markdown: Path | None, plot: Path | None) -> None:
-    """Refuse before the work what could not be written after it."""
+    """Refuse before the work what could not be read or written after it."""
     from vire_edge.benchmark.plot import check_matplotlib
+    from vire_edge.training.backend import check_packages
+    from vire_edge.training.evaluation.reading import model_file
     from vire_edge.training.export import prepare_place
 
     if plot is not None and not order.sweep:
@@ -145,6 +147,9 @@ def _check_places(order: Order, as_json: Path | None, markdown: Path | None, plo
             prepare_place(place)
     if plot is not None or (markdown is not None and order.sweep):
         check_matplotlib()
+    if order.keras is not None:
+        check_packages("keras")
+        model_file(order.keras)
 
 
 def _tell(results: Results) -> None:
