@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _MAPPINGS = Path("/proc/self/smaps")
-_CODE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-xp \S+ \S+ \d+ +/.*\.so")
+_UNCHANGED_CODE = re.compile(
+    r"^([0-9a-f]+)-([0-9a-f]+) r-xp .*\.so.*\n(?:[A-Z].*\n)*?Private_Dirty: +0 kB$", re.MULTILINE
+)
 _M_ARENA_MAX = -8
 """From malloc.h."""
 
@@ -46,14 +48,8 @@ def return_what_starting_took() -> None:
 def _code_as_in_its_file() -> Iterator[tuple[int, int]]:
     """Where the code of shared libraries lies that nobody has changed."""
     try:
-        lines = _MAPPINGS.read_text(encoding="utf-8", errors="replace").splitlines()
+        mappings = _MAPPINGS.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return
-    place: tuple[int, int] | None = None
-    for line in lines:
-        if (found := _CODE.match(line)) is not None:
-            place = int(found[1], 16), int(found[2], 16)
-        elif re.match("[0-9a-f]+-", line):
-            place = None
-        elif place is not None and line.startswith("Private_Dirty:") and line.split()[1] == "0":
-            yield place
+    for found in _UNCHANGED_CODE.finditer(mappings):
+        yield int(found[1], 16), int(found[2], 16)
