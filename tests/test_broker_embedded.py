@@ -133,6 +133,28 @@ def test_a_client_gets_only_what_it_subscribed_to(broker: EmbeddedBroker) -> Non
     assert [received.topic for received in first if isinstance(received, Received)] == ["vire/hall/alerts"]
 
 
+@pytest.mark.parametrize("payload", [("-m", "{}"), ("-n",)], ids=["command", "deletion"])
+def test_a_retained_command_is_neither_handed_on_nor_kept(broker: EmbeddedBroker, payload: tuple[str, ...]) -> None:
+    config = config_of(broker)
+    publish = ["mosquitto_pub", "-p", str(config.port), "-q", "1", *payload, "-t"]
+    with Observer(config, TOPICS.commands) as watching:
+        watching.wait_subscribed(PATIENCE_SECONDS)
+        for arguments in ([TOPICS.command("pause"), "-r"], [TOPICS.command("status")]):
+            subprocess.run([*publish, *arguments], check=True, timeout=PATIENCE_SECONDS)
+        watching.receive(PATIENCE_SECONDS)  # that it is connected
+        first = watching.receive(PATIENCE_SECONDS)
+        assert isinstance(first, Received)
+        assert first.topic == TOPICS.command("status")
+    with Observer(config, TOPICS.commands) as late:
+        late.wait_subscribed(PATIENCE_SECONDS)
+        late.publish(Message(TOPICS.command("resume"), b"{}"))
+        assert payloads(late, TOPICS.command("resume"), count=1) == [b"{}"]
+    with Observer(config, TOPICS.command("pause")) as curious:
+        curious.wait_subscribed(PATIENCE_SECONDS)
+        assert isinstance(curious.receive(PATIENCE_SECONDS), LinkChanged)
+        assert curious.receive(0.5) is None
+
+
 def test_a_mqtt_5_client_is_refused_at_once_and_falls_back(broker: EmbeddedBroker) -> None:
     connection = connection_to(config_of(broker), version=MqttVersion.V5)
     began = time.monotonic()

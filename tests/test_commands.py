@@ -142,6 +142,15 @@ def desk() -> Desk:
 # --- refused: retained, replayed, too late, too fast ------------------------------------------
 
 
+@pytest.mark.parametrize("payload", [b"", b" \n"])
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_an_empty_payload_which_deletes_a_kept_command_is_none(desk: Desk, verb: str, payload: bytes) -> None:
+    answer = desk.commands.answer(CommandReceived(verb, payload, retained=False), START)
+    assert answer is not None
+    assert "is no JSON; send an object such as {" in str(json.loads(answer.payload)["error"])
+    assert not desk.commands.paused_until
+
+
 def test_a_retained_command_is_neither_carried_out_nor_answered(desk: Desk) -> None:
     assert desk.commands.answer(CommandReceived("pause", b"{}", retained=True), START) is None
     assert not desk.closed

@@ -79,7 +79,7 @@ def parse_command(verb: str, payload: bytes, *, retained: bool) -> Command:
 
     Args:
         verb: the last part of its topic.
-        payload: a JSON object in UTF-8; empty for a command without arguments.
+        payload: a JSON object in UTF-8. Empty it is no command: with that, kept messages are deleted.
         retained: whether the broker had kept it.
 
     Raises:
@@ -92,7 +92,7 @@ def parse_command(verb: str, payload: bytes, *, retained: bool) -> Command:
     if len(payload) > MAX_COMMAND_BYTES:
         raise CommandError(f"a command has at most {MAX_COMMAND_BYTES} bytes; this one has more")
     try:
-        arguments: Any = _read_json(payload) if payload.strip() else {}
+        arguments: Any = _read_json(payload)
     except (ValueError, RecursionError):
         raise CommandError(f"the payload is no JSON; {_example(verb)}") from None
     if not isinstance(arguments, dict):

@@ -1,14 +1,17 @@
-"""What the embedded broker adds to amqtt: a login without a file, bounds on what it keeps, and discretion.
+"""What the embedded broker adds to amqtt: a login without a file, bounds on what it keeps, discretion, and caution.
 
 The plug-ins are loaded by amqtt, by name.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from dataclasses import dataclass, field
+from typing import Any
 
 from amqtt.broker import Broker, BrokerContext, RetainedApplicationMessage
+from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 from amqtt.plugins.base import BaseAuthPlugin, BasePlugin
 from amqtt.session import Session
 
@@ -19,11 +22,24 @@ MAX_WAITING_MESSAGES = 1000
 
 
 class DiscreetBroker(Broker):  # type: ignore[misc]  # amqtt has no annotations that mypy may use
-    """Sends a client the retained messages of its own subscriptions only.
+    """Sends a client the retained messages of its own subscriptions only, and lets no retained command in.
 
     amqtt greets each new connection with those that match anybody's, whatever the client has
     subscribed to, and fails when somebody subscribes meanwhile.
     """
+
+    async def _handle_message_delivery(
+        self, client_session: Session, handler: BrokerProtocolHandler, wait_deliver: asyncio.Future[Any]
+    ) -> bool:
+        # In MQTT 3.1.1 a subscriber is not told that a message which it gets at once was meant to be kept as well.
+        message = wait_deliver.result()
+        packet = None if message is None else message.publish_packet
+        if packet is not None and packet.retain_flag and _is_command(str(message.topic)):
+            self.logger.warning(
+                "retained commands are refused, on %r; send them without the retain flag", message.topic
+            )
+            return True
+        return bool(await super()._handle_message_delivery(client_session, handler, wait_deliver))
 
     async def _publish_retained_messages_for_subscription(
         self, subscription: tuple[str, int], session: Session
@@ -31,6 +47,10 @@ class DiscreetBroker(Broker):  # type: ignore[misc]  # amqtt has no annotations 
         subscribers = self.subscriptions.get(subscription[0], [])
         if any(subscriber.client_id == session.client_id for subscriber, _ in subscribers):
             await super()._publish_retained_messages_for_subscription(subscription, session)
+
+
+def _is_command(topic: str) -> bool:
+    return topic.split("/")[-2:-1] == ["command"]
 
 
 class LoginPlugin(BaseAuthPlugin):  # type: ignore[misc]  # the same
