@@ -240,8 +240,29 @@ def test_a_password_file_whose_name_cannot_be_one_is_named(config_file: Path) ->
 
 def test_a_missing_password_file_is_named(config_file: Path) -> None:
     config_file.write_text('[mqtt]\nusername = "u"\npassword_file = "/nowhere/secret"\n')
-    with pytest.raises(ConfigError, match=r"mqtt\.password_file: /nowhere/secret cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"mqtt\.password_file: /nowhere/secret cannot be read: No such file") as told:
         load_config(config_file, environ={})
+    assert str(told.value).endswith("; make it, with the password as its first line, or correct mqtt.password_file")
+    assert told.value.exit_status == 78
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_password_file_of_somebody_else_is_told_with_the_command_that_gives_it_away(tmp_path: Path) -> None:
+    secret = tmp_path / "mqtt_password"
+    secret.touch(mode=0o600)
+    code = (
+        "import os; from vire_edge.config import load_config; from vire_edge.errors import ConfigError\n"
+        "os.seteuid(54321)\n"
+        "try:\n    load_config(environ=dict(os.environ))\n"
+        "except ConfigError as error:\n    print(error.exit_status, error)"
+    )
+    given = {"VIRE_EDGE_MQTT__USERNAME": "hall", "VIRE_EDGE_MQTT__PASSWORD_FILE": str(secret)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **given}, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout.startswith("75 mqtt.password_file: ")
+    assert done.stdout.endswith(f"; let the daemon's user read it, for the service: sudo chown vire-edge {secret}\n")
 
 
 def test_a_source_is_shown_without_its_password() -> None:

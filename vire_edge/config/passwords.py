@@ -90,8 +90,12 @@ def _read_password(key: str, path: Path) -> SecretStr:
         with path.open("rb") as file:
             first_line = file.readline(MAX_PASSWORD_BYTES + 1).decode("utf-8").rstrip("\r\n")
     except OSError as error:
-        kind = ConfigError if isinstance(error, MISPLACED) else ConfigUnavailableError
-        raise kind(f"{key}: {path} cannot be read: {error.strerror}") from None
+        what = f"{key}: {path} cannot be read: {error.strerror}"
+        if isinstance(error, MISPLACED):
+            raise ConfigError(f"{what}; make it, with the password as its first line, or correct {key}") from None
+        if isinstance(error, PermissionError):
+            what += f"; let the daemon's user read it, for the service: sudo chown vire-edge {path}"
+        raise ConfigUnavailableError(what) from None
     except ValueError:  # no UTF-8, or a path that cannot be one
         raise ConfigError(f"{key}: {path!r} is no text file in UTF-8") from None
     if len(first_line) > MAX_PASSWORD_BYTES:
