@@ -5,7 +5,7 @@
 #   deploy/build-deb.sh                  for this machine's architecture, into dist/
 #   deploy/build-deb.sh --arch arm64     for amd64 or arm64: nothing built is run, so no emulator is needed
 #   deploy/build-deb.sh --out DIR        … into DIR
-#   deploy/build-deb.sh --fast           … packed in seconds instead of minutes, and half as large again, for trials
+#   deploy/build-deb.sh --fast           … packed in seconds instead of minutes, and a good quarter larger, for trials
 #   deploy/build-deb.sh --pin            instead renew deploy/debian/requirements.txt: the newest releases that
 #                                        pyproject.toml allows, with the digests of their files
 set -euo pipefail

@@ -8,6 +8,10 @@
 set -euo pipefail
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+  sed -n '2,/^[^#]/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  exit
+fi
 if ((!$#)) || [[ $1 == -* ]]; then
   printf 'usage: deploy/fault.sh FILE [PYTEST OPTION...], such as: deploy/fault.sh build/faults.md -k broker\n' >&2
   exit 2

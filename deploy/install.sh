@@ -6,7 +6,8 @@
 #   sudo deploy/install.sh --no-start    … without starting or enabling anything
 #   sudo deploy/install.sh --uninstall   remove the program; configuration and state stay
 #   sudo deploy/install.sh --uninstall --purge   … and remove them, too
-#   deploy/install.sh --root DIR         only place the files, under DIR: no packages, user or service
+#   deploy/install.sh --root DIR         only place the files, under DIR, the root of another system: no packages, user
+#                                        or service
 set -euo pipefail
 
 # The system's Python, not one of a user's own that the service could not read.
@@ -72,13 +73,25 @@ remove() {
   if [[ -L $link ]]; then rm -f -- "$link"; fi
   rm -rf -- "$home"
   say "Removed the program and its service"
+  local left=()
+  [[ ! -e $etc ]] || left+=("the configuration ($etc)")
+  [[ ! -e $state ]] || left+=("the state ($state)")
   if [[ -z $purge ]]; then
-    say "Configuration ($etc) and state ($state) are still there; --uninstall --purge removes them"
+    if ((${#left[@]})); then say "Still there: $(listed "${left[@]}"); to remove that, too: --uninstall --purge"; fi
     return
   fi
   rm -rf -- "$etc" "$state" "$state.before" "$unit.d"
-  if [[ -z $root ]] && id "$SERVICE" >/dev/null 2>&1; then userdel "$SERVICE"; fi
-  say "Removed the configuration, the state and the user $SERVICE"
+  if [[ -z $root ]] && id "$SERVICE" >/dev/null 2>&1; then
+    userdel "$SERVICE"
+    left+=("the user $SERVICE")
+  fi
+  if ((${#left[@]})); then say "Removed $(listed "${left[@]}")"; fi
+}
+
+listed() { # ITEM...
+  printf '%s' "$1"
+  shift
+  if (($#)); then printf ', %s' "$@"; fi
 }
 
 add_user() {
@@ -97,7 +110,7 @@ make_program() {
   local sources
   mapfile -t sources < <(find "$here"/{vire_edge,models,systemd,pyproject.toml} -name __pycache__ -prune -o -type f -print |
     LC_ALL=C sort)
-  if is_current "$venv" "${sources[@]}" && "$venv/bin/vire-edge" --version >/dev/null 2>&1; then
+  if is_current "$venv" "${sources[@]}" && "$venv/bin/python" -P -m vire_edge --version >/dev/null 2>&1; then
     say "The program is up to date"
     return
   fi
@@ -107,11 +120,20 @@ make_program() {
   say "Installing the program (about 200 MB the first time, some minutes on a Raspberry Pi)"
   # A copy, not editable: what runs as a service changes only here.
   pip_install "$new" "$here"
+  if [[ -n $root ]]; then stand_without_root "$new/bin/vire-edge"; fi
   # With what the system needs of this version, so that going back brings that back, too.
   install -D -m 0644 -t "$new/systemd" -- "$here"/systemd/*
   mark_current "$new" "${sources[@]}"
   # The service's user reads it; it can't be written by anyone but root.
   chmod -R u+rwX,go+rX,go-w -- "$new"
+}
+
+# Let a command's first line name its interpreter as it will be called where DIR is the root. Until then the program
+# runs as a module.
+stand_without_root() { # COMMAND
+  local text
+  text=$(<"$1")
+  printf '%s\n' "${text//"$root/opt/"//opt/}" >"$1"
 }
 
 place_configuration() {
@@ -132,7 +154,7 @@ place_configuration() {
 check_configuration() {
   local as_service=(runuser -u "$SERVICE" --)
   [[ -z $root ]] || as_service=()
-  "${as_service[@]}" "${new:-$venv}/bin/vire-edge" check-config "$etc/config.toml" ||
+  "${as_service[@]}" "${new:-$venv}/bin/python" -P -m vire_edge check-config "$etc/config.toml" ||
     die "the configuration $etc/config.toml is not valid (reason above); nothing was changed or started" \
       "correct it and run this again"
 }
@@ -142,7 +164,7 @@ use() { # ENVIRONMENT
   ln -sfn -- "$(basename -- "$1")" "$venv.next"
   mv -T -- "$venv.next" "$venv"
   mkdir -p -- "$(dirname -- "$link")"
-  ln -sfn -- "$venv/bin/vire-edge" "$link"
+  ln -sfn -- "${venv#"$root"}/bin/vire-edge" "$link"
 }
 
 place_file() { # SOURCE TARGET
@@ -160,7 +182,7 @@ place_system_files() {
   fi
   local before=''
   if [[ -e $filter ]]; then before=$(<"$filter"); fi
-  "$venv/bin/vire-edge" address-filter --config "$etc/config.toml" --write "$filter" ||
+  "$venv/bin/python" -P -m vire_edge address-filter --config "$etc/config.toml" --write "$filter" ||
     warn "the address filter could not be written (reason above); the service runs without a change to it"
   if [[ $before != "$([[ ! -e $filter ]] || cat -- "$filter")" ]]; then changed=yes; fi
 }

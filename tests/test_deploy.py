@@ -19,6 +19,7 @@ from vire_edge.config import Config, example_toml, load_config
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 SCRIPTS = [*sorted(DEPLOY.glob("*.sh")), ROOT / ".ci" / "run"]
+EXPLAINED = ("build-deb.sh", "fault.sh", "install.sh", "mosquitto/make-certificates.sh")
 COREUTILS = ("bash", "cat", "dirname", "env", "mkdir", "rm", "sed", "sha256sum", "tail", "tee", "uname")
 
 Finished = subprocess.CompletedProcess[str]
@@ -82,6 +83,15 @@ def test_shellcheck_finds_nothing() -> None:
 def test_every_script_can_be_run_and_the_shared_part_cannot() -> None:
     runnable = {script.name for script in SCRIPTS if os.access(script, os.X_OK)}
     assert runnable == {script.name for script in SCRIPTS} - {"common.sh"}
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+@pytest.mark.parametrize("script", EXPLAINED)
+def test_a_script_explains_itself(script: str, option: str) -> None:
+    finished = run("bash", DEPLOY / script, option)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    head = (DEPLOY / script).read_text(encoding="utf-8").partition("\nset -euo pipefail")[0].splitlines()[1:]
+    assert finished.stdout.splitlines() == [line.removeprefix("#").removeprefix(" ") for line in head]
 
 
 # --- examples ---------------------------------------------------------------------------------
@@ -215,7 +225,7 @@ class Installation:
         return finished
 
     def version(self) -> str:
-        shown = run(self.program, "--version", **self.environ)
+        shown = run(self.python, "-P", "-m", "vire_edge", "--version", **self.environ)
         return shown.stdout.strip().removeprefix("vire-edge ") or shown.stderr
 
     def files(self) -> dict[str, tuple[int, int]]:
@@ -226,6 +236,10 @@ class Installation:
     @property
     def program(self) -> Path:
         return self.root / "opt" / "vire-edge" / "venv" / "bin" / "vire-edge"
+
+    @property
+    def python(self) -> Path:
+        return self.program.with_name("python")
 
     @property
     def config(self) -> Path:
@@ -261,7 +275,6 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 
 def test_the_installer_places_a_copy_and_what_the_system_needs(installation: Installation) -> None:
     system = installation.root / "etc"
-    assert (installation.root / "usr" / "local" / "bin" / "vire-edge").resolve() == installation.program.resolve()
     assert installation.config.stat().st_mode & 0o777 == 0o640
     for installed, source in (
         (installation.unit, "vire-edge.service"),
@@ -272,8 +285,18 @@ def test_the_installer_places_a_copy_and_what_the_system_needs(installation: Ins
         assert installed.stat().st_mode & 0o777 == 0o644
     assert installation.version() == vire_edge.__version__
     ask = ("-I", "-c", "import vire_edge; print(vire_edge.__file__)")
-    code = Path(run(installation.program.with_name("python"), *ask).stdout.strip())
+    code = Path(run(installation.python, *ask).stdout.strip())
     assert installation.program.parents[1] in code.parents  # a copy, not a link into the checkout
+
+
+def test_what_is_placed_under_a_folder_works_once_that_is_the_root(installation: Installation) -> None:
+    link = installation.root / "usr" / "local" / "bin" / "vire-edge"
+    assert link.readlink() == Path("/opt/vire-edge/venv/bin/vire-edge")
+    (environment,) = installation.environments
+    interpreter = Path(f"/opt/vire-edge/{environment}/bin/python3")
+    text = installation.program.read_text()
+    assert str(interpreter.parent) in text
+    assert str(installation.root) not in text
 
 
 def test_a_second_run_of_the_installer_changes_nothing(installation: Installation) -> None:
@@ -337,8 +360,14 @@ def test_an_upgrade_keeps_what_is_the_users_and_so_does_uninstalling_until_it_is
 
     removed = installation.install("--uninstall")
     assert removed.returncode == 0, removed.stderr
+    etc, kept = installation.config.parent, state.parent
+    assert f"Still there: the configuration ({etc}), the state ({kept});" in removed.stdout
     assert {Path(path) for path in installation.files()} == {installation.config, state, own}
     assert state.read_text() == own.read_text() == "mine"
     assert installation.install("--uninstall").returncode == 0  # a second time is no error
-    assert installation.install("--uninstall", "--purge").returncode == 0
+    purged = installation.install("--uninstall", "--purge")
+    assert purged.returncode == 0
+    assert purged.stdout.splitlines()[1:] == [f"==> Removed the configuration ({etc}), the state ({kept})"]
     assert installation.files() == {}
+    nothing_left = installation.install("--uninstall")
+    assert nothing_left.stdout.splitlines() == ["==> Removed the program and its service"]

@@ -16,6 +16,10 @@ die() {
   exit 1
 }
 
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+  sed -n '2,/^[^#]/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  exit
+fi
 (($# >= 2)) || die "give a folder, the broker's name and the logins: ${0##*/} certs broker.home hall caregiver"
 command -v openssl >/dev/null || die 'openssl is missing: sudo apt-get install openssl'
 folder=$1 broker=$2
