@@ -88,9 +88,9 @@ class CountingDetector:
         self.searches.append(list(changed))
         return self._cascade.propose(gray, changed, again=again)
 
-    def look(self, gray: NDArray[np.uint8], expected: Detection, *, reach: float) -> Detection | None:
+    def look(self, gray: NDArray[np.uint8], expected: Detection, *, reach: float, known: bool) -> Detection | None:
         self.looks += 1
-        return self._cascade.look(gray, expected, reach=reach)
+        return self._cascade.look(gray, expected, reach=reach, known=known)
 
 
 def _draw(canvas: NDArray[np.float32], head: Head) -> None:

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from vire_edge.config import FacesConfig
-from vire_edge.domain import FaceView
+from vire_edge.domain import BoundingBox, Detection, FaceView
 from vire_edge.faces import HaarFaceDetector
 from vire_edge.preprocess import to_gray
 
@@ -62,3 +62,40 @@ def test_the_profile_search_finds_both_sides_once_each() -> None:
         mirrored = {one.view for one in both.detect(np.ascontiguousarray(gray[:, ::-1]))}
         views |= mirrored
     assert views == {FaceView.FRONTAL, FaceView.LEFT_PROFILE, FaceView.RIGHT_PROFILE}
+
+
+def test_a_face_is_proposed_where_the_picture_changed_and_on_both_grids(man: list[NDArray[np.uint8]]) -> None:
+    detector = HaarFaceDetector(FacesConfig())
+    (face,) = detector.detect(man[0])
+    for again in (False, True):
+        proposed = detector.propose(man[0], [face.box], again=again)
+        assert any(one.box.iou(face.box) > 0.4 for one in proposed)
+        assert list(detector.propose(man[0], [], again=again)) == []
+
+
+def test_proposals_of_a_changed_corner_lie_about_it(man: list[NDArray[np.uint8]]) -> None:
+    detector = HaarFaceDetector(FacesConfig(min_size_pixels=90))
+    (face,) = detector.detect(man[0])
+    far = BoundingBox(0, 230, 10, 10)
+    assert face.box.iou(far.grown(100)) == 0
+    assert all(one.box.iou(face.box) < 0.3 for one in detector.propose(man[0], [far], again=False))
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_face_is_seen_about_where_it_is_expected(man: list[NDArray[np.uint8]], known: bool) -> None:
+    detector = HaarFaceDetector(FacesConfig())
+    (face,) = detector.detect(man[0])
+    box = face.box
+    shifted = Detection(BoundingBox(box.x + box.width // 8, box.y - box.height // 8, box.width, box.height))
+    found = detector.look(man[0], shifted, reach=0.25, known=known)
+    assert found is not None
+    assert found.box.iou(box) > 0.7
+
+
+def test_no_face_is_seen_where_none_is_or_reaches_to(man: list[NDArray[np.uint8]]) -> None:
+    detector = HaarFaceDetector(FacesConfig())
+    (face,) = detector.detect(man[0])
+    elsewhere = BoundingBox(5, 150, face.box.width, face.box.height)
+    assert detector.look(man[0], Detection(elsewhere), reach=0.25, known=True) is None
+    outside = BoundingBox(-300, -300, face.box.width, face.box.height)
+    assert detector.look(man[0], Detection(outside), reach=0.25, known=True) is None

@@ -32,6 +32,9 @@ COARSE_STEP = 1.2
 CLOSE_SIDES = (34, 52)
 """Pixels to which a face is reduced when it is looked at closely. OpenCV tries every second place of a picture up to
 twice the cascade's 24 pixels, and every place beyond: the first is quick, the second as thorough as a whole search."""
+NEW_SHARE, KNOWN_SHARE = 0.8, 0.5
+"""Share of the hits that a whole search asks for, when a face is looked at closely: few sizes are searched, so fewer of
+them can agree. With the second for new faces too, twice as many false ones come as from the full search."""
 SIZE_CHANGE = 1.25
 """A face that is looked for again is at most so much larger or smaller than expected."""
 
@@ -94,13 +97,14 @@ class HaarFaceDetector:
                         yield Detection(_place(box, area, scale), view)
             size *= 2
 
-    def look(self, gray: NDArray[np.uint8], expected: Detection, *, reach: float) -> Detection | None:
+    def look(self, gray: NDArray[np.uint8], expected: Detection, *, reach: float, known: bool) -> Detection | None:
         """Find one face about where it is expected.
 
         Args:
             gray: uint8 `[height, width]`.
             expected: where, how large and from which side, pixels of `gray`.
             reach: how far it may have moved, in widths of its box.
+            known: whether it is certain that there was one; fewer hits are enough then.
 
         Returns:
             The face that is nearest to what was expected, or None.
@@ -109,8 +113,7 @@ class HaarFaceDetector:
         side = expected.box.width
         area = expected.box.grown(round(side * reach)).clipped(width, height)
         smallest, largest = max(side / SIZE_CHANGE, self._smallest(gray)), side * SIZE_CHANGE
-        # Half as many hits are enough where a face is expected: few sizes are searched, so fewer of them can agree.
-        neighbors = (self._config.min_neighbors + 1) // 2
+        neighbors = math.ceil((KNOWN_SHARE if known else NEW_SHARE) * self._config.min_neighbors)
         for close_side in CLOSE_SIDES:
             scale = min(1.0, close_side / side)
             picture, sides = _cut(gray, area, scale), (round(smallest * scale), math.ceil(largest * scale))

@@ -127,5 +127,6 @@ class Changes:
         self._searches_due -= self._searches_due > 0
 
     def search_again(self, box: BoundingBox | None = None) -> None:
-        """Have a box in pixels searched again, or everything."""
-        self._searches_due[... if box is None else self._grid.cells(box)] = SEARCHES
+        """Have a box in pixels searched once more, or everything."""
+        due = self._searches_due[... if box is None else self._grid.cells(box)]
+        np.maximum(due, 1, out=due)

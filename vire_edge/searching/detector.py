@@ -26,11 +26,12 @@ class FaceDetector(Protocol):
             again: find what the same search without it can miss.
         """
 
-    def look(self, gray: NDArray[np.uint8], expected: Detection, *, reach: float) -> Detection | None:
+    def look(self, gray: NDArray[np.uint8], expected: Detection, *, reach: float, known: bool) -> Detection | None:
         """Return the face about where one is expected, if there is one.
 
         Args:
             gray: the image.
             expected: where, how large and from which side.
             reach: how far it may have moved, in widths of its box.
+            known: whether it is certain that there was one.
         """

@@ -49,11 +49,19 @@ class _Face:
     """When the cascade found it last, or proposed it; monotonic seconds."""
     hits: int = 0
     """How often in succession the cascade found it."""
-    in_view: bool = False
     disturbed: bool = True
     """Whether anything around it has changed since the cascade looked at it."""
     patch: Patch | None = None
     """What it looked like then."""
+
+    @property
+    def in_view(self) -> bool:
+        """Whether the cascade found it when it was asked last."""
+        return self.hits > 0
+
+    @property
+    def trusted(self) -> bool:
+        return self.hits >= TRUSTED_HITS
 
     @property
     def surroundings(self) -> BoundingBox:
@@ -108,10 +116,10 @@ class ScheduledSearch:
         """Bring a face up to this frame."""
         if self._stands(face, now) or self._follow(face, gray, now):
             return
-        found = self._detector.look(gray, face.seen, reach=NEAR)
-        if found is None and face.in_view and face.hits >= TRUSTED_HITS:
-            found = self._detector.look(gray, face.seen, reach=FAR)
-        face.in_view, face.disturbed = found is not None, False
+        found = self._detector.look(gray, face.seen, reach=NEAR, known=face.trusted)
+        if found is None and face.trusted:
+            found = self._detector.look(gray, face.seen, reach=FAR, known=True)
+        face.disturbed = False
         face.hits = face.hits + 1 if found is not None else 0
         if found is not None:
             face.seen, face.found_at, face.patch = found, now, Patch.cut(gray, found.box)
@@ -120,13 +128,13 @@ class ScheduledSearch:
         """Whether what was true of it is still true, because nothing has changed around it."""
         if face.disturbed:
             return False
-        trusted = face.hits >= TRUSTED_HITS and now - face.found_at < _EARLY * VERIFY_STILL_SECONDS
-        return trusted or not face.in_view
+        verified = face.trusted and now - face.found_at < _EARLY * VERIFY_STILL_SECONDS
+        return verified or not face.in_view
 
     def _follow(self, face: _Face, gray: NDArray[np.uint8], now: float) -> bool:
         """Go with the face's picture, while the cascade need not be asked."""
         recent = now - face.found_at < _EARLY * VERIFY_SECONDS
-        if face.patch is None or not (face.in_view and recent and face.hits >= TRUSTED_HITS):
+        if face.patch is None or not (face.trusted and recent):
             return False
         box = face.patch.find(gray, face.seen.box)
         if box is None:
