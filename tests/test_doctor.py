@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,10 +16,12 @@ import cv2
 import numpy as np
 import pytest
 from brokers import PATIENCE_SECONDS, Certificates, Mosquitto, MosquittoFactory, Wire, free_port, wait_until
+from daemons import DEVICE, Daemon, Listener
 
 from vire_edge.cli.doctor import device, examine, files, network, vision
 from vire_edge.cli.doctor.check import Check, Status
 from vire_edge.cli.doctor.network import Holder
+from vire_edge.cli.doctor.pause import paused_until
 from vire_edge.config import BrokerConfig, CameraConfig, Config, MqttConfig
 from vire_edge.config.settings import ModelConfig
 from vire_edge.messages import Messages, Topics
@@ -341,6 +344,50 @@ def test_without_any_webcam_one_may_go_on_without(source: int | str, tmp_path: P
     assert check.remedy == (
         "plug one in, or name another source under [[cameras]] (to try without one: vire-edge run --source synthetic)"
     )
+
+
+def test_cameras_that_are_paused_stay_closed_and_the_doctor_says_until_when(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    camera = {"name": "room", "source": "synthetic", "loop": True}
+    config = write_config(
+        tmp_path,
+        f'device_id = "{DEVICE}"',
+        *("[[cameras]]", 'name = "room"', 'source = "synthetic"'),
+        *("[mqtt]", 'host = "127.0.0.1"', f"port = {mosquitto.port}"),
+    )
+
+    def looks() -> dict[str, Check]:
+        return {check.name: check for check in examine(config)}
+
+    settings = {"mqtt__host": "127.0.0.1", "mqtt__port": str(mosquitto.port), "cameras": [camera]}
+    environment = {"VIRE_EDGE_STATE_DIR": str(tmp_path / "state")}
+    with Listener(mosquitto.config()) as listener:
+        with Daemon(tmp_path, settings, environment) as daemon:
+            listener.wait_for("camera/room", lambda payload: payload["status"] == "online")
+            assert looks()["camera room"].status is Status.OK
+            listener.ask("pause", minutes=30)
+            until = datetime.fromisoformat(listener.wait_for("response/pause")["result"]["until"])
+            running = looks()
+            daemon.send(signal.SIGKILL)
+            listener.wait_for("availability", lambda payload: payload["status"] == "offline")
+        for checks in (running, looks()):
+            assert checks["camera room"] == Check("camera room", Status.SKIPPED, "closed by the pause")
+            assert checks["pause"].status is Status.WARNING
+            assert f"until {until.astimezone():%H:%M}" in checks["pause"].detail
+            assert f"-p {mosquitto.port} -t vire/{DEVICE}/command/resume -m '{{}}'" in checks["pause"].remedy
+        with Daemon(tmp_path, settings, environment):
+            listener.wait_for("availability", lambda payload: payload["status"] == "online")
+            listener.ask("resume")
+            listener.wait_for("response/resume")
+        assert "pause" not in looks()
+
+
+def test_a_state_folder_that_cannot_be_read_tells_of_no_pause(tmp_path: Path) -> None:
+    assert paused_until(Config(state_dir=tmp_path / "none")) is None
+    (tmp_path / "state.sqlite3").write_bytes(b"no database" * 100)
+    assert paused_until(Config(state_dir=tmp_path)) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["state.sqlite3"]
 
 
 # --- broker -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import structlog
 
 from vire_edge.alerts import AlertEngine
 from vire_edge.daemon.health import HealthReporter
-from vire_edge.daemon.ports import Camera, Memory
+from vire_edge.daemon.ports import Camera, Memory, Recalled
 from vire_edge.daemon.teller import ALERTS_KEY
 from vire_edge.daemon.transactions import Transactions
 from vire_edge.domain import Instant, Message
@@ -37,6 +37,15 @@ CLOCK_SET_SECONDS = 1.0
 """Clocks that differ by more since a pause began were set: what people are told of its end is set, too."""
 
 log = structlog.get_logger()
+
+
+def pause_seconds_left(noted: Recalled) -> float:
+    """Return what is left of a pause that was noted under `PAUSE_KEY`, not above 0 once it is over.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    return min(float(noted.value), MAX_PAUSE_MINUTES * 60) - noted.elapsed_seconds
 
 
 class Commands:
@@ -80,7 +89,7 @@ class Commands:
         if recalled is None:
             return
         try:
-            left = min(float(recalled.value), MAX_PAUSE_MINUTES * 60) - recalled.elapsed_seconds
+            left = pause_seconds_left(recalled)
         except ValueError:
             log.warning("what was remembered of a pause cannot be read", key=PAUSE_KEY)
             return

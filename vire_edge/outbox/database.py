@@ -21,6 +21,10 @@ class Remembered:
     since: float
     """Monotonic seconds; before the boot for what an earlier one left behind."""
 
+    def recall(self, now: float) -> Recalled:
+        """Tell it at `now`, monotonic seconds."""
+        return Recalled(self.value, max(0.0, now - self.since))
+
 
 @dataclass(frozen=True, slots=True)
 class Recalled:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import structlog
 
+from vire_edge.domain import Instant
 from vire_edge.errors import StorageError
-from vire_edge.outbox.clock import Clock
-from vire_edge.outbox.database import Contents, Database, transaction
-from vire_edge.outbox.folder import create_private
+from vire_edge.outbox.clock import Clock, read_boot
+from vire_edge.outbox.database import Contents, Database, Recalled, transaction
+from vire_edge.outbox.folder import DATABASE, create_private
 from vire_edge.outbox.schema import STEPS
 
 BUSY_SECONDS = 0.25
@@ -58,6 +59,28 @@ def open_database(path: Path, *, now: Clock, steps: Sequence[str] = STEPS) -> Op
     return replace(_open(path, now, steps), set_aside=aside)
 
 
+def peek(folder: Path, key: str, *, now: Instant) -> Recalled | None:
+    """Look up what the daemon of a state folder remembers, whether or not it runs now; nothing is changed.
+
+    Args:
+        folder: the state folder.
+        key: the name under which it was kept.
+        now: the present moment.
+
+    Returns:
+        What was kept, and how long ago; None if nothing was, or if it cannot be read.
+    """
+    path = folder / DATABASE
+    try:
+        with contextlib.closing(_connect(path, read_only=True)) as connection:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # a log's index of our own: the daemon's is in use
+            contents = Database(path, connection).load(Clock.read(read_boot(), now))
+    except (OSError, sqlite3.Error, ValueError, TypeError):
+        return None
+    kept = contents.memory.get(key)
+    return None if kept is None else kept.recall(now.monotonic)
+
+
 def _open(path: Path, now: Clock, steps: Sequence[str]) -> Opened:
     create_private(path)
     connection = _connect(path)
@@ -80,9 +103,9 @@ def _open(path: Path, now: Clock, steps: Sequence[str]) -> Opened:
         raise
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     uri = path.absolute().as_uri()
-    if not os.access(path, os.W_OK):
+    if read_only or not os.access(path, os.W_OK):
         # A disk that has become read-only grants no lock and needs none; what it holds is read, with its log if any.
         has_log = path.with_name(f"{path.name}-wal").exists()
         uri += "?mode=ro&vfs=unix-none" if has_log else "?immutable=1"

@@ -158,7 +158,7 @@ class Outbox:
     def recall(self, key: str, *, now: Instant) -> Recalled | None:
         """Return what was kept under a name, and how long ago; None if nothing was."""
         kept = self._memory.get(key)
-        return None if kept is None else Recalled(kept.value, max(0.0, now.monotonic - kept.since))
+        return None if kept is None else kept.recall(now.monotonic)
 
     def tend(self, now: Instant) -> None:
         """Drop what has expired, and bring the disk up to date; to be called about once a second."""

@@ -70,14 +70,17 @@ def examine(path: Path | None) -> Iterator[Check]:
     yield files.check_state_directory(config)
     holder = network.find_holder(config, service_runs=service == "active")
     try:
-        from vire_edge.cli.doctor import vision
+        from vire_edge.cli.doctor import pause, vision
     except ImportError as error:
         yield _missing_library(error)
         yield from (skipped(name, "needs OpenCV") for name in ("model", "cameras"))
     else:
         yield vision.check_opencv()
         yield vision.check_model(config.model)
-        yield from vision.check_cameras(config.cameras, holder=holder)
+        if (until := pause.paused_until(config)) is None:
+            yield from vision.check_cameras(config.cameras, holder=holder)
+        else:
+            yield from pause.leave_cameras_closed(config, until)
     yield from network.check_broker(config, holder=holder)
     yield device.check_service(service)
 

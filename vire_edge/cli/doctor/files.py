@@ -51,14 +51,23 @@ def check_secrets(config: Config, path: Path | None) -> list[Check]:
 
 def check_state_directory(config: Config) -> Check:
     """Whether what must survive a restart can be written, is private, and fits on the disk."""
+    try:
+        return _check_state(state_folder(config))
+    except ConfigError as error:
+        return failed_with(_STATE, error)
+
+
+def state_folder(config: Config) -> Path:
+    """Return where the daemon keeps its state, if it runs as the user who asks.
+
+    Raises:
+        ConfigError: nothing names a place, and the user has no home.
+    """
     environ = dict(os.environ)
     with suppress(RuntimeError):  # the user has no home: not the service's user
         if "STATE_DIRECTORY" not in environ and Path.home() == SERVICE_HOME:
             environ["STATE_DIRECTORY"] = str(SERVICE_HOME)  # asked as the service's user: mean the service's place
-    try:
-        return _check_state(state_directory(config, environ=environ))
-    except ConfigError as error:
-        return failed_with(_STATE, error)
+    return state_directory(config, environ=environ)
 
 
 def _check_state(folder: Path) -> Check:
