@@ -32,7 +32,7 @@ def test_the_text_stands_until_every_topic_is_taken() -> None:
     refusals.refused("b", 151, "Quota exceeded")
     assert refusals.text == (
         'the broker does not take messages on "a" (Not authorized); allow this user to publish there, '
-        "or set device_id to the login if that is what the broker goes by"
+        "or set device_id to the login"
     )
     refusals.taken("a")
     refusals.taken("c")

@@ -362,6 +362,15 @@ def test_a_device_that_says_nothing_is_told_with_those_that_do(start_mosquitto: 
         assert json.loads(piped.stdout.readline())["topic"] == "vire/nope/alerts"
 
 
+def test_a_certificate_authority_for_the_embedded_broker_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").touch()
+    options = ("--config", tmp_path / "config.toml", "--ca-file", tmp_path / "ca.pem")
+    command = [sys.executable, "-c", PROGRAM, "watch", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+    assert done.returncode == 2
+    assert "speaks no TLS" in " ".join(done.stderr.split())
+
+
 def test_the_right_password_from_a_file(mosquitto_with_login: Mosquitto, tmp_path: Path) -> None:
     password_file = tmp_path / "password"
     password_file.write_text("correct horse\n")

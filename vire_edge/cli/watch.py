@@ -127,6 +127,8 @@ def _broker(
     settings = load_config(config, environ=environment | given)
     if settings.mqtt.host is not None:
         return settings.mqtt, MqttVersion.V5
+    if ca_file is not None:
+        raise typer.BadParameter("the broker inside the daemon speaks no TLS; add --host", param_hint="--ca-file")
     mqtt = EmbeddedBroker(settings.broker).client_config(settings.mqtt)
     changed = {"port": port, "username": username, "password": settings.mqtt.password if username else None}
     return mqtt.model_copy(update={key: value for key, value in changed.items() if value is not None}), MqttVersion.V311
