@@ -112,7 +112,14 @@ def test_the_schema_is_json_for_every_topic() -> None:
 
 def test_a_source_that_cannot_be_watched_ends_the_run(tmp_path: Path, mosquitto: Mosquitto) -> None:
     broker = {"VIRE_EDGE_MQTT__HOST": "127.0.0.1", "VIRE_EDGE_MQTT__PORT": str(mosquitto.port)}
-    fails(vire_edge("run", "--source", tmp_path / "none.mp4", **broker), NO_INPUT, "none.mp4", "does not exist")
+    fails(
+        vire_edge("run", "--source", tmp_path / "none.mp4", **broker),
+        NO_INPUT,
+        "none.mp4 does not exist; check --source",
+    )
+    cameras = json.dumps([{"source": str(tmp_path / "none.mp4")}])
+    configured = vire_edge("run", VIRE_EDGE_CAMERAS=cameras, **broker)
+    fails(configured, NO_INPUT, "none.mp4 does not exist; check source under [[cameras]]")
     text = write(tmp_path / "text.mp4", "no video")
     fails(vire_edge("run", "--source", text, **broker), NO_INPUT, "text.mp4", "no video")
     (tmp_path / "empty").mkdir()

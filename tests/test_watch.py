@@ -364,7 +364,7 @@ def test_a_device_that_says_nothing_is_told_with_those_that_do(start_mosquitto: 
 
 def test_a_certificate_authority_for_the_embedded_broker_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.toml").touch()
-    options = ("--config", tmp_path / "config.toml", "--ca-file", tmp_path / "ca.pem")
+    options = ["--config", str(tmp_path / "config.toml"), "--ca-file", str(tmp_path / "ca.pem")]
     command = [sys.executable, "-c", PROGRAM, "watch", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert done.returncode == 2

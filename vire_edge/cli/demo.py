@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
+from vire_edge.cli.options import name_source_option
+from vire_edge.domain import OPENING
 from vire_edge.errors import VireError
 
 if TYPE_CHECKING:
@@ -215,8 +217,12 @@ def _line(topic: str, payload: dict[str, Any]) -> str | None:
     if "/state/" in topic:
         people = [f"{person['dominant']} {person['scores'][person['dominant']]:.0%}" for person in payload["people"]]
         return f"seen: {', '.join(people) or 'nobody'}"
-    if "/camera/" in topic or topic.endswith("/availability"):
-        return f"{topic.rpartition('/')[2]}: {payload['status']}"
+    if "/camera/" in topic:
+        opening = payload["reason"] == OPENING
+        why = f" ({name_source_option(payload['reason'])})" if payload["reason"] and not opening else ""
+        return f"{payload['camera']}: {OPENING if opening else payload['status']}{why}"
+    if topic.endswith("/availability"):
+        return f"availability: {payload['status']}"
     return None
 
 

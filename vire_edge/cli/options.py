@@ -17,3 +17,8 @@ ConfigOption = Annotated[
         help="TOML file; without it /etc/vire-edge/config.toml if it is there, and the defaults otherwise.",
     ),
 ]
+
+
+def name_source_option(text: str) -> str:
+    """Put --source into a camera's words where it stands for the setting that they name."""
+    return text.replace("source under [[cameras]]", "--source")

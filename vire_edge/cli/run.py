@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vire_edge.cli.options import ConfigOption
+from vire_edge.cli.options import ConfigOption, name_source_option
 
 
 def run(
@@ -32,6 +32,7 @@ def run(
     from vire_edge.cli.logs import configure_logs
     from vire_edge.config import chosen_path, load_config, warn_of_readers
     from vire_edge.daemon import run_service
+    from vire_edge.errors import CameraError
 
     environment = dict(os.environ)
     if source is not None:
@@ -39,4 +40,9 @@ def run(
     settings = load_config(config, environ=environment)
     configure_logs(settings.log)
     warn_of_readers(settings, chosen_path(config))
-    run_service(settings)
+    try:
+        run_service(settings)
+    except CameraError as error:
+        if source is None:
+            raise
+        raise CameraError(name_source_option(str(error))) from error

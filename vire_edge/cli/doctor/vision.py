@@ -113,7 +113,10 @@ def check_cameras(configs: list[CameraConfig], *, holder: Holder, devices: Path 
             results[name] = _held(config, holder)
             continue
         if _is_webcam(config) and next(devices.glob("video*"), None) is None:
-            results[name] = failure(name, "no webcam found", _NO_WEBCAM)
+            missing = "no webcam found"
+            if not str(config.source).isdecimal():
+                missing = f"{config.source} does not exist, {missing}"
+            results[name] = failure(name, missing, _NO_WEBCAM)
             continue
         try:
             camera = Camera(config, wake=wake)
