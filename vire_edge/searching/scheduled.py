@@ -116,7 +116,7 @@ class ScheduledSearch:
         """Bring a face up to this frame."""
         if self._stands(face, now) or self._follow(face, gray, now):
             return
-        found = self._detector.look(gray, face.seen, reach=NEAR, known=face.trusted)
+        found = self._detector.look(gray, face.seen, reach=NEAR, known=face.in_view)
         if found is None and face.trusted:
             found = self._detector.look(gray, face.seen, reach=FAR, known=True)
         face.disturbed = False
