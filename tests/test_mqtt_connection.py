@@ -595,11 +595,13 @@ def test_a_connection_that_is_left_while_it_dials_says_nothing_more(connect: Con
         connection = connect(config, policy=RetryPolicy(answer_seconds=60.0))
         client, _ = silent.accept()
         assert client.recv(1) == b"\x10"
-        connection.stop(None, timeout_seconds=0.0)
-        wait_until(lambda: not connection.alive, what="the end of the thread")
+        with capture_logs() as lines:
+            connection.stop(None, timeout_seconds=0.0)
+            wait_until(lambda: not connection.alive, what="the end of the thread")
         with pytest.raises(queue.Empty):
             connection.events.get_nowait()
         client.close()
+    assert "broker_unavailable" not in [line["event"] for line in lines]
 
 
 def test_progress_shows_while_connected_while_waiting_and_while_dialling(

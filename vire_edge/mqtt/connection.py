@@ -190,7 +190,7 @@ class MqttConnection:
         while not self._cut_short:
             last_try = self._stopping.is_set()
             failure = self._converse()
-            if failure is None:
+            if failure is None or self._cut_short:  # what we break off ourselves tells nothing of the broker
                 return
             self._standing.failed(failure)
             if last_try:
