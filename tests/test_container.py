@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -99,6 +100,27 @@ def test_the_configuration_takes_each_variable(compose: dict[str, Any], tmp_path
     assert config.mqtt.host in compose["services"]
     assert config.state_dir is not None
     assert f"state:{config.state_dir}" in compose["services"]["vire-edge"]["volumes"]
+
+
+WITHOUT_AN_ENGINE = """
+docker() { [[ $1 == run ]] || test -f "$3"; }
+nano() { touch "$1"; }
+sudo() { ls -- "${@:3}"; }
+"""
+"""What cannot be had in a test: an engine, which is asked for the file alone; a terminal; other users."""
+
+
+def test_the_commands_in_its_head_make_each_secret_and_end_where_they_began(
+    compose: dict[str, Any], tmp_path: Path
+) -> None:
+    copy = shutil.copytree(DEPLOY, tmp_path / "deploy", ignore=shutil.ignore_patterns("secrets"))
+    text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
+    commands = re.findall(r"^#   (.*)$", text, flags=re.MULTILINE)
+    assert commands[-1].startswith("docker compose")
+    script = "\n".join(("set -e", WITHOUT_AN_ENGINE, *commands))
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all((copy / secret["file"]).exists() for secret in compose["secrets"].values())
 
 
 # --- the broker -------------------------------------------------------------------------------

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import signal
 import socket
 import ssl
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,7 +23,8 @@ import trustme
 from brokers import PATIENCE_SECONDS, Mosquitto, MosquittoFactory, free_port, wait_until
 from daemons import DEVICE, Daemon, Listener
 
-from vire_edge.config import MqttConfig
+from vire_edge.config import MqttConfig, load_config
+from vire_edge.config.toml import dump_toml
 from vire_edge.domain import Message
 from vire_edge.errors import BrokerError
 from vire_edge.messages import COMMANDS, Topics
@@ -307,7 +310,29 @@ def test_tls_1_1_is_refused_by_the_example_and_not_by_accident(
         assert speaks_tls(lax.port, ssl.TLSVersion.TLSv1_1, certificates) is agrees
 
 
+def test_the_broker_has_nothing_against_the_settings(home: Home) -> None:
+    assert not [line for line in home.broker.log.splitlines() if "recommended" in line or "deprecated" in line]
+
+
 # --- the daemon itself ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", [EXAMPLES / "README.md", EXAMPLES.parents[1] / "README.md"], ids=["broker", "project"])
+def test_a_device_of_the_documentation_has_its_login_as_its_name(page: Path, tmp_path: Path) -> None:
+    blocks = re.findall(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    examples = [tomllib.loads(block) for block in blocks]
+    assert examples
+    password = tmp_path / "password"
+    password.write_text("correct horse\n")
+    for example in examples:
+        mqtt = example["mqtt"]
+        login = mqtt.get("username") or Path(mqtt["tls"]["cert_file"]).stem
+        assert example["device_id"] == login
+        if "password_file" in mqtt:
+            mqtt["password_file"] = str(password)
+        file = tmp_path / "config.toml"
+        file.write_text(dump_toml(example))
+        assert load_config(file, environ={}).device_id == login
 
 
 @pytest.mark.parametrize("way", ["login", "certificate"])
