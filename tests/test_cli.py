@@ -106,6 +106,19 @@ def test_a_login_that_is_not_the_devices_name_is_worth_a_note(tmp_path: Path, de
     assert ('set device_id = "hall"' in result.stdout) is told
 
 
+def test_files_that_are_missing_are_worth_a_note_each(tmp_path: Path) -> None:
+    there = write(tmp_path / "ca.pem", "")
+    tls = f'[mqtt.tls]\nca_file = "{there}"\ncert_file = "/c"\nkey_file = "/k"\n'
+    config = write(tmp_path / "config.toml", f'[model]\npath = "/none.onnx"\n[mqtt]\nhost = "x"\n{tls}')
+    lines = vire_edge("check-config", config).stdout.splitlines()
+    assert [line.split(" is not there")[0] for line in lines if "is not there" in line] == [
+        "note: model.path: /none.onnx",
+        "note: mqtt.tls.cert_file: /c",
+        "note: mqtt.tls.key_file: /k",
+    ]
+    assert lines[-1] == "Cameras, model, certificates and broker were not tried; for that: vire-edge doctor"
+
+
 def test_the_schema_is_json_for_every_topic() -> None:
     assert {"availability", "alerts", "health"} <= set(json.loads(vire_edge("schema").stdout))
 

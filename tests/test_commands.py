@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import threading
 from collections import Counter
@@ -471,7 +472,7 @@ def test_no_fuzzed_command_does_more_than_be_refused(fault_full: bool, fault_row
             assert verb in COMMANDS
         else:
             assert desk.commands.paused_until == paused_before
-            assert ";" in (told.error or "") or ":" in (told.error or ""), "a remedy, or what is wrong with which key"
+            assert re.search("[;:]| must | is missing$", told.error or ""), "a remedy, or what is wrong with which key"
 
     check()
     result = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))

@@ -123,7 +123,7 @@ def test_commands_are_answered_and_a_pause_stops_the_camera_itself(tmp_path: Pat
         listener.ask("pause", minutes=-1, transaction="bad")
         refused = listener.wait_for("response/pause")
         assert (refused["ok"], refused["transaction"]) == (False, "bad")
-        assert refused["error"] == "minutes: input should be greater than 0"
+        assert refused["error"] == "minutes must be above 0"
         listener.ask("status", transaction="\ud800")
         assert listener.wait_for("response/status")["transaction"] is None
         listener.ask("acknowledge", alert_id="nothing")

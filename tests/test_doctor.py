@@ -171,6 +171,11 @@ def test_the_service_is_judged_by_systemds_word(state: str | None, status: Statu
     assert device.check_service(state).status is status
 
 
+def test_a_computer_without_systemd_is_told_so(tmp_path: Path) -> None:
+    assert device.check_service(None, tmp_path / "none").detail == "systemd does not run here"
+    assert device.check_service(None, tmp_path).detail == "not installed"
+
+
 # --- files ------------------------------------------------------------------------------------
 
 
@@ -224,6 +229,14 @@ def test_the_state_directory_may_be_there_or_be_made(tmp_path: Path) -> None:
     state.mkdir(parents=True, mode=0o700)
     assert files.check_state_directory(Config(state_dir=state)).status is Status.OK
     assert list(state.iterdir()) == []
+
+
+def test_the_services_state_directory_is_made_by_the_service(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    home = tmp_path / "file" / "vire-edge"
+    check = files.check_state_directory(Config(state_dir=home), service_home=home)
+    assert check.status is Status.FAILURE
+    assert check.remedy == "start the service once, it makes it: sudo systemctl start vire-edge"
 
 
 def test_a_state_directory_that_cannot_be_written_is_a_failure() -> None:
@@ -518,6 +531,15 @@ def test_a_certificate_is_checked_and_its_last_day_told(
     assert checks["broker certificate"].status is Status.OK, checks
     assert "expires" in checks["broker certificate"].detail
     assert checks["broker login"].status is Status.OK
+
+
+def test_a_certificate_of_its_own_is_what_lets_a_device_in(
+    start_mosquitto: MosquittoFactory, certificates: Certificates
+) -> None:
+    broker = start_mosquitto(*certificates.listener(require_certificate=True))
+    own = {"cert_file": str(certificates.device_cert), "key_file": str(certificates.device_key)}
+    checks = broker_checks(broker.config(host="localhost", tls={"ca_file": str(certificates.ca), **own}))
+    assert checks["broker login"] == Check("broker login", Status.OK, "accepted with its certificate, MQTT 5")
 
 
 def test_a_certificate_that_is_expired_or_unknown_is_a_failure(

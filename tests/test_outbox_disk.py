@@ -693,7 +693,10 @@ def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
     finally:
         locked.chmod(0o700)
     assert len(lines) == 1
-    assert "may not be used (Permission denied); give" in lines[0]
+    assert lines[0] == (
+        f"{locked / 'state'} cannot be reached or made (Permission denied); "
+        "set state_dir to a folder that the daemon's user may write"
+    )
 
 
 def test_a_second_process_is_refused_until_the_first_has_ended(folder: Path, start: Start) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vire_edge.cli.options import ConfigOption
+
+if TYPE_CHECKING:
+    from vire_edge.config import Config
 
 
 def check_config(
@@ -28,7 +33,7 @@ def check_config(
 
     Example: vire-edge check-config --example > config.toml
     """
-    from vire_edge.config import DEFAULT_PATH, Config, device_id, example_toml, load_config, migrate_file, redact_source
+    from vire_edge.config import DEFAULT_PATH, device_id, example_toml, load_config, migrate_file, redact_source
 
     if example:
         print(example_toml(), end="")
@@ -50,19 +55,32 @@ def check_config(
     for alert in settings.alerts:
         print(f"  alert    {alert.name} ({alert.kind}, {alert.severity})")
     print(f"  broker   {broker}")
+    for note in _notes(settings):
+        print(f"note: {note}")
+    print("Cameras, model, certificates and broker were not tried; for that: vire-edge doctor")
+
+
+def _notes(settings: Config) -> Iterator[str]:
+    """What is valid, and perhaps not what was meant."""
+    from vire_edge.config import Config, TlsConfig, device_id
+
     missing = {alert.name for alert in Config().alerts} - {alert.name for alert in settings.alerts}
     if missing:
-        print(f"note: the file's alerts replace the default ones; not in force: {', '.join(sorted(missing))}")
-    if settings.mqtt.host is None and settings.mqtt.username is not None:
-        print("note: mqtt.username is set but mqtt.host is not: the embedded broker is used, with broker.username")
-    if settings.mqtt.host is not None and settings.mqtt.username not in {None, device_id(settings)}:
-        print(
-            "note: mqtt.username is not the device's name; a broker set up by deploy/mosquitto then takes nothing from "
-            f'it: set device_id = "{settings.mqtt.username}"'
+        yield f"the file's alerts replace the default ones; not in force: {', '.join(sorted(missing))}"
+    mqtt = settings.mqtt
+    if mqtt.host is None and mqtt.username is not None:
+        yield "mqtt.username is set but mqtt.host is not: the embedded broker is used, with broker.username"
+    if mqtt.host is not None and mqtt.username not in {None, device_id(settings)}:
+        yield (
+            "mqtt.username is not the device's name; a broker set up by deploy/mosquitto then takes nothing from it: "
+            f'set device_id = "{mqtt.username}"'
         )
-    if settings.mqtt.host is not None and settings.mqtt.username is not None and settings.mqtt.password is None:
-        print("note: mqtt.username is set without a password")
-    print("Cameras and broker were not tried; for that: vire-edge doctor")
+    if mqtt.host is not None and mqtt.username is not None and mqtt.password is None:
+        yield "mqtt.username is set without a password"
+    files = {f"mqtt.tls.{name}": getattr(mqtt.tls or TlsConfig(), name) for name in TlsConfig.model_fields}
+    for key, file in ({"model.path": settings.model.path} | files).items():
+        if file is not None and not os.access(file, os.F_OK):
+            yield f"{key}: {file} is not there, or this user may not see it; correct the path"
 
 
 def schema() -> None:

@@ -57,7 +57,7 @@ def migrate_file(path: Path, *, migrations: Sequence[Migration] = MIGRATIONS) ->
     if version == known:
         return None
     migrated = up_to_date(values, path, migrations=migrations)
-    backup = path.with_name(f"{path.name}.v{version}.bak")
+    backup = _backup_of(path, version)
     if backup.exists():
         raise StorageError(f"{backup} is there already and would be overwritten; move it away first")
     try:
@@ -70,14 +70,19 @@ def migrate_file(path: Path, *, migrations: Sequence[Migration] = MIGRATIONS) ->
     return backup
 
 
+def _backup_of(path: Path, version: int) -> Path:
+    return path.with_name(f"{path.name}.v{version}.bak")
+
+
 def _version(values: dict[str, Any], path: Path, known: int) -> int:
     version = values.get("version", _WITHOUT_VERSION)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise ConfigError(f"configuration {path}: version must be a whole number from 1 to {known}")
     if version > known:
         shown = version if version < 10**9 else "of many digits"
+        backup = _backup_of(path, known)
+        or_back = f", or go back to the file's backup, {backup.name}" if backup.exists() else ""
         raise ConfigError(
-            f"configuration {path} is of version {shown}, and this vire-edge knows {known}; upgrade vire-edge, "
-            f"or go back to the file's backup, {path.name}.v{known}.bak"
+            f"configuration {path} is of version {shown}, and this vire-edge knows {known}; upgrade vire-edge{or_back}"
         )
     return version

@@ -20,7 +20,14 @@ _MAX_SHOWN = 80
 _MAX_BITS = 128
 _PHRASES = {
     "missing": "{key} is missing",
-    "list_type": "{key} must be a list; tables of it are written in double brackets, [[{key}]]",
+    "list_type": "{key} must be a list, got {value}",
+    "float_parsing": "{key} must be a number, got {value}",
+    "float_type": "{key} must be a number, got {value}",
+    "int_parsing": "{key} must be a whole number, got {value}",
+    "int_from_float": "{key} must be a whole number, got {value}",
+    "int_type": "{key} must be a whole number, got {value}",
+    "bool_parsing": "{key} must be true or false, got {value}",
+    "bool_type": "{key} must be true or false, got {value}",
     "greater_than": "{key} must be above {gt}, got {value}",
     "greater_than_equal": "{key} must be at least {ge}, got {value}",
     "less_than_equal": "{key} must be at most {le}, got {value}",
@@ -60,6 +67,9 @@ def _clause(detail: ErrorDetails, variables: Mapping[tuple[str, ...], str], valu
     if kind == "extra_forbidden":
         as_variable = tuple(str(part) for part in location) in variables
         return f"{key} is not a setting{_suggestion(location, as_variable=as_variable)}"
+    if kind == "list_type" and len(location) == 1:
+        in_file = "written in double brackets" if key == location[0] else f"better set {location[0]} in the file"
+        return f"{key} must be a list of tables; {in_file}, [[{location[0]}]]"
     if kind in _PHRASES:
         tag = _shown(context.get("tag"))
         return _PHRASES[kind].format(key=key, value=value, **{**context, "tag": tag, "kinds": _KINDS})

@@ -35,8 +35,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        hint = "; text needs quotes" if "Invalid value" in str(error) else ""
-        raise ConfigError(f"configuration {path} is not valid TOML: {_one_line(error)}{hint}") from None
+        hint = "text needs quotes" if "Invalid value" in str(error) else "compare: vire-edge check-config --example"
+        raise ConfigError(f"configuration {path} is not valid TOML: {_one_line(error)}; {hint}") from None
     except RecursionError:
         raise ConfigError(f"configuration {path} is nested too deeply; no setting is deeper than three") from None
     except ValueError:  # int() of more digits than Python is set to read

@@ -15,6 +15,18 @@ MAX_AGE_SECONDS = 60.0
 """How far a command's `sent_at` may be from the device's clock: a slow link and two fair clocks need less."""
 MAX_PAUSE_MINUTES = 1440.0
 """A day: longer is an end, and that is somebody's decision at the device."""
+_PHRASES = {
+    "missing": " is missing",
+    "greater_than": " must be above {gt:g}",
+    "less_than_equal": " must be at most {le:g}",
+    "float_parsing": " must be a number",
+    "float_type": " must be a number",
+    "finite_number": " must be a number",
+    "string_type": " must be text",
+    "string_too_short": " must have at least {min_length} character",
+    "string_too_long": " must have at most {max_length} characters",
+}
+"""pydantic's error types in this project's words."""
 
 
 class CommandError(Exception):
@@ -105,7 +117,13 @@ def parse_command(verb: str, payload: bytes, *, retained: bool) -> Command:
         if detail["type"] == "extra_forbidden":
             known = ", ".join(COMMANDS[verb].model_fields)
             raise CommandError(f"{key} is not known; {verb} takes {known}", _transaction(arguments)) from None
-        raise CommandError(f"{key}: {detail['msg'][:1].lower()}{detail['msg'][1:]}", _transaction(arguments)) from None
+        phrase = _PHRASES.get(detail["type"])
+        words = (
+            f": {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+            if phrase is None
+            else phrase.format_map(detail.get("ctx", {}))
+        )
+        raise CommandError(f"{key}{words}", _transaction(arguments)) from None
 
 
 def _read_json(payload: bytes) -> Any:

@@ -36,6 +36,11 @@ def claim(folder: Path) -> int:
     except (FileExistsError, NotADirectoryError):
         raise StorageError(f"{folder} is no folder; name another one, or move away what stands there") from None
     except PermissionError as error:
+        if not os.access(folder, os.F_OK):
+            raise StorageError(
+                f"{folder} cannot be reached or made ({error.strerror}); "
+                "set state_dir to a folder that the daemon's user may write"
+            ) from None
         raise StorageError(
             f"{error.filename or folder} may not be used ({error.strerror}); give {folder} to the daemon's user"
         ) from None

@@ -123,7 +123,7 @@ class Looker:
         except cv2.error:
             image = None
         if image is None:
-            raise CameraError(f"{path} is no picture that OpenCV can read")
+            raise CameraError(f"{path} is no picture that OpenCV can read; save it as JPEG or PNG")
         gray = to_gray(image)
         detections = self._detector.detect(gray)
         crops = [crop_face(gray, detection.box) for detection in detections]

@@ -106,9 +106,13 @@ def service_state() -> str | None:
     return _ask("systemctl", "show", "--property=ActiveState", "--value", SERVICE) or None
 
 
-def check_service(state: str | None) -> Check:
+def check_service(state: str | None, systemd: Path = _SYSTEMD) -> Check:
     """Whether the service is installed and runs."""
     match state:
+        case None if not systemd.is_dir():
+            return skipped(
+                "service", "systemd does not run here", "whatever starts programs here has to start vire-edge run"
+            )
         case None:
             return skipped("service", "not installed", "to start at boot: sudo deploy/install.sh")
         case "active" | "activating" | "reloading":

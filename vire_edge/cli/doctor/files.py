@@ -49,10 +49,10 @@ def check_secrets(config: Config, path: Path | None) -> list[Check]:
     return [_check_secret(name, file) for name, file in secret_files(config, path)]
 
 
-def check_state_directory(config: Config) -> Check:
+def check_state_directory(config: Config, service_home: Path = SERVICE_HOME) -> Check:
     """Whether what must survive a restart can be written, is private, and fits on the disk."""
     try:
-        return _check_state(state_folder(config))
+        return _check_state(state_folder(config), service_home)
     except ConfigError as error:
         return failed_with(_STATE, error)
 
@@ -70,7 +70,7 @@ def state_folder(config: Config) -> Path:
     return state_directory(config, environ=environ)
 
 
-def _check_state(folder: Path) -> Check:
+def _check_state(folder: Path, service_home: Path) -> Check:
     remedy = "set state_dir to a folder that the daemon's user may write"
     if folder.exists():
         try:
@@ -83,6 +83,8 @@ def _check_state(folder: Path) -> Check:
     else:
         existing = next(parent for parent in folder.absolute().parents if parent.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            if folder.is_relative_to(service_home):
+                remedy = "start the service once, it makes it: sudo systemctl start vire-edge"
             return failure(_STATE, f"{folder} does not exist and cannot be made in {existing}", remedy)
     free_mb = shutil.disk_usage(existing).free // 2**20
     detail = f"{folder}, {free_mb:,} MB free" + ("" if folder.exists() else " (made at the first start)")

@@ -170,11 +170,16 @@ def _check_login(mqtt: MqttConfig, messages: Messages) -> list[Check]:
         link, accepted = dialer.dial(cancelled=lambda: False, timeout_seconds=_ANSWER_SECONDS)
     except LinkError as error:
         return [failed_with(name, error)]
-    who = "without a login" if mqtt.username is None else f'as "{mqtt.username}"'
-    login = ok(name, f"accepted {who}, MQTT {accepted.version}")
+    login = ok(name, f"accepted {_credentials(mqtt)}, MQTT {accepted.version}")
     published = _check_publishing(link, accepted, messages.response("doctor", None, at=datetime.now(UTC)))
     link.close(timeout_seconds=_ANSWER_SECONDS)
     return [login, published]
+
+
+def _credentials(mqtt: MqttConfig) -> str:
+    if mqtt.username is not None:
+        return f'as "{mqtt.username}"'
+    return "without a login" if mqtt.tls is None or mqtt.tls.cert_file is None else "with its certificate"
 
 
 def _check_publishing(link: Link, accepted: Accepted, message: Message) -> Check:
