@@ -79,9 +79,10 @@ class CountingDetector:
     def __init__(self, config: FacesConfig | None = None) -> None:
         self._cascade = HaarFaceDetector(config or FacesConfig())
         self.searches: list[list[BoundingBox]] = []
-        self.looks = 0
+        self.looks = self.whole_searches = 0
 
     def detect(self, gray: NDArray[np.uint8]) -> Sequence[Detection]:
+        self.whole_searches += 1
         return self._cascade.detect(gray)
 
     def propose(self, gray: NDArray[np.uint8], changed: Sequence[BoundingBox], *, again: bool) -> Iterable[Detection]:

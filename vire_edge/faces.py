@@ -29,12 +29,12 @@ faces of FER2013 that the full search finds in pictures of a room it proposes 94
 both 98.6 %: as many as the full search itself finds again when the noise is another."""
 COARSE_STEP = 1.2
 """Step between the sizes of proposals; closer ones cost more and find no more."""
-CLOSE_SIDES = (34, 52)
+CLOSE_SIDES = (34, 72)
 """Pixels to which a face is reduced when it is looked at closely. OpenCV tries every second place of a picture up to
 twice the cascade's 24 pixels, and every place beyond: the first is quick, the second as thorough as a whole search."""
 NEW_SHARE, KNOWN_SHARE = 0.8, 0.5
-"""Share of the hits that a whole search asks for, when a face is looked at closely: few sizes are searched, so fewer of
-them can agree. With the second for new faces too, twice as many false ones come as from the full search."""
+"""Share of the hits that a whole search asks for, when a new or a known face is looked at closely: few sizes are
+searched, so fewer of them can agree."""
 SIZE_CHANGE = 1.25
 """A face that is looked for again is at most so much larger or smaller than expected."""
 

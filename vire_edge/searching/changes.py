@@ -126,7 +126,7 @@ class Changes:
         """Everything has been searched once as it looks now."""
         self._searches_due -= self._searches_due > 0
 
-    def search_again(self, box: BoundingBox | None = None) -> None:
-        """Have a box in pixels searched once more, or everything."""
-        due = self._searches_due[... if box is None else self._grid.cells(box)]
+    def search_again(self, box: BoundingBox) -> None:
+        """Have a box in pixels searched once more."""
+        due = self._searches_due[self._grid.cells(box)]
         np.maximum(due, 1, out=due)

@@ -42,10 +42,21 @@ class Patch:
         if columns < SIDE or rows < SIDE:
             return None
         around = _reduce(gray[area.y : area.y + area.height, area.x : area.x + area.width], columns, rows)
-        _, correlation, _, (x, y) = cv2.minMaxLoc(cv2.matchTemplate(around, self.pixels, cv2.TM_CCOEFF_NORMED))
-        if correlation < MIN_CORRELATION:
+        correlations = np.asarray(cv2.matchTemplate(around, self.pixels, cv2.TM_CCOEFF_NORMED), np.float32)
+        _, best, _, (column, row) = cv2.minMaxLoc(correlations)
+        if best < MIN_CORRELATION:
             return None
+        x, y = column + _peak(correlations[row], column), row + _peak(correlations[:, column], row)
         return BoundingBox(area.x + round(x / scale), area.y + round(y / scale), last.width, last.height)
+
+
+def _peak(values: NDArray[np.float32], index: int) -> float:
+    """How far beside the largest value the peak lies, of the parabola through it and its neighbours; -0.5 to 0.5."""
+    if not 0 < index < len(values) - 1:
+        return 0.0
+    before, at, after = (float(value) for value in values[index - 1 : index + 2])
+    bend = before - 2 * at + after
+    return 0.5 * (before - after) / bend if bend < 0 else 0.0
 
 
 def _reduce(gray: NDArray[np.uint8], columns: int, rows: int) -> NDArray[np.uint8]:

@@ -19,17 +19,19 @@ from vire_edge.searching.changes import Changes
 from vire_edge.searching.detector import FaceDetector
 from vire_edge.searching.patch import Patch
 
-SEARCH_SECONDS = 0.4
-"""Between two searches of what changed: a face that appears is found within half a second."""
+SEARCH_SECONDS, FIRST_SEARCH_SECONDS = 0.4, 0.2
+"""Between two searches of what changed; the second for the first second after a calm: who enters is found at once."""
+CALM_SECONDS = 1.0
+"""Without a change for this long the scene is calm."""
 SEARCH_ALL_SECONDS, SEARCH_ALL_STILL_SECONDS = 5.0, 30.0
-"""Between two searches of everything, should a face have escaped; the second while nothing changes at all."""
+"""Between two thorough searches of everything, should a face have escaped; the second while nothing changes at all."""
 VERIFY_SECONDS = 0.4
 """For so long a face is followed by its picture before the cascade must find it again."""
 VERIFY_STILL_SECONDS = 2.0
 """The same while nothing around the face changes."""
-TRUSTED_HITS = 3
+TRUSTED_HITS = 5
 """Frames in which the cascade must find a new face before it is followed by its picture: a false hit rarely lasts."""
-LOST_SECONDS = 1.0
+LOST_SECONDS = 0.5
 """For so long a face that the cascade has not found, or not found again, is looked for in each frame."""
 NEAR, FAR = 0.25, 0.75
 """How far a face is looked for, in widths of its box; far where it was just now and is not near."""
@@ -81,7 +83,7 @@ class ScheduledSearch:
         self._max_faces = max_faces
         self._faces: list[_Face] = []
         self._changes: Changes | None = None
-        self._searched_at = self._searched_all_at = float("-inf")
+        self._searched_at = self._searched_all_at = self._changed_at = self._stirred_at = float("-inf")
         self._still = self._again = False
 
     def find(self, gray: NDArray[np.uint8], *, now: float) -> list[Detection]:
@@ -101,16 +103,18 @@ class ScheduledSearch:
             face.disturbed |= changes.touch(face.surroundings)
             self._bring_up(face, gray, now)
         self._forget(changes, now)
-        if changed := self._due(changes, now):
+        if now - self._searched_all_at >= (SEARCH_ALL_STILL_SECONDS if self._still else SEARCH_ALL_SECONDS):
+            self._search_all(gray, now)
+        elif changed := self._due(changes, now):
             self._search(gray, changed, now)
             changes.searched()
-            self._limit()
+        self._limit()
         return [face.seen for face in self._faces if face.in_view]
 
     def reset(self) -> None:
         """Forget everything: what comes after an interruption may be another picture."""
         self._faces, self._changes, self._still = [], None, False
-        self._searched_at = self._searched_all_at = float("-inf")
+        self._searched_at = self._searched_all_at = self._changed_at = self._stirred_at = float("-inf")
 
     def _bring_up(self, face: _Face, gray: NDArray[np.uint8], now: float) -> None:
         """Bring a face up to this frame."""
@@ -125,11 +129,9 @@ class ScheduledSearch:
             face.seen, face.found_at, face.patch = found, now, Patch.cut(gray, found.box)
 
     def _stands(self, face: _Face, now: float) -> bool:
-        """Whether what was true of it is still true, because nothing has changed around it."""
-        if face.disturbed:
-            return False
-        verified = face.trusted and now - face.found_at < _EARLY * VERIFY_STILL_SECONDS
-        return verified or not face.in_view
+        """Whether it is where it was, because nothing has changed around it."""
+        verified = now - face.found_at < _EARLY * VERIFY_STILL_SECONDS
+        return face.trusted and verified and not face.disturbed
 
     def _follow(self, face: _Face, gray: NDArray[np.uint8], now: float) -> bool:
         """Go with the face's picture, while the cascade need not be asked."""
@@ -154,12 +156,24 @@ class ScheduledSearch:
 
     def _due(self, changes: Changes, now: float) -> Sequence[BoundingBox]:
         """Return what is to be searched in this frame."""
-        if now - self._searched_at < _EARLY * SEARCH_SECONDS:
+        if changes.any:
+            if now - self._changed_at >= CALM_SECONDS:
+                self._stirred_at = now
+            self._changed_at = now
+        first = now - self._stirred_at < CALM_SECONDS
+        if now - self._searched_at < _EARLY * (FIRST_SEARCH_SECONDS if first else SEARCH_SECONDS):
             return []
-        if now - self._searched_all_at >= (SEARCH_ALL_STILL_SECONDS if self._still else SEARCH_ALL_SECONDS):
-            self._searched_all_at, self._still = now, True
-            changes.search_again()
         return changes.unsearched(apart_from=[face.surroundings for face in self._faces])
+
+    def _search_all(self, gray: NDArray[np.uint8], now: float) -> None:
+        """Search everything as thoroughly as without a schedule: whatever a coarse search has missed is found now."""
+        self._searched_at = self._searched_all_at = now
+        self._still = True
+        for found in self._detector.detect(gray):
+            same = [face for face in self._faces if found.box.iou(face.seen.box) >= SAME_FACE_IOU]
+            if not any(face.in_view for face in same):
+                self._faces = [face for face in self._faces if face not in same]
+                self._faces.append(_Face(found, now, hits=1, patch=Patch.cut(gray, found.box)))
 
     def _search(self, gray: NDArray[np.uint8], changed: Sequence[BoundingBox], now: float) -> None:
         self._searched_at, self._again = now, not self._again
