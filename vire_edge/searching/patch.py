@@ -60,4 +60,5 @@ def _peak(values: NDArray[np.float32], index: int) -> float:
 
 
 def _reduce(gray: NDArray[np.uint8], columns: int, rows: int) -> NDArray[np.uint8]:
-    return np.asarray(cv2.resize(gray, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
+    # Averaging over all pixels tells hardly more, and takes four times as long for a large face.
+    return np.asarray(cv2.resize(gray, (columns, rows), interpolation=cv2.INTER_LINEAR), np.uint8)

@@ -23,7 +23,7 @@ SEARCH_SECONDS, FIRST_SEARCH_SECONDS = 0.4, 0.2
 """Between two searches of what changed; the second for the first second after a calm: who enters is found at once."""
 CALM_SECONDS = 1.0
 """Without a change for this long the scene is calm."""
-SEARCH_ALL_SECONDS, SEARCH_ALL_STILL_SECONDS = 5.0, 30.0
+SEARCH_ALL_SECONDS, SEARCH_ALL_STILL_SECONDS = 10.0, 30.0
 """Between two thorough searches of everything, should a face have escaped; the second while nothing changes at all."""
 VERIFY_SECONDS = 0.4
 """For so long a face is followed by its picture before the cascade must find it again."""
