@@ -63,12 +63,13 @@ def test_all_looked_at_the_same_frames(figures: dict[str, Any]) -> None:
     for scene in figures["scenes"]:
         assert (scene["width"], scene["height"], scene["frames"]) == (640, 480, 10)
         assert scene["frames_a_second"] == pytest.approx(5)
-        assert [one["name"] for one in scene["standings"]][:2] == ["ours", "naive"]
+        assert [one["name"] for one in scene["standings"]][:3] == ["ours", "ours, each frame read", "naive"]
 
 
 def test_the_naive_pipeline_agrees_with_itself_and_the_script(figures: dict[str, Any]) -> None:
     scene = figures["scenes"][0]
-    ours, naive = scene["standings"][:2]
+    ours, each_read, naive = scene["standings"][:3]
+    assert each_read["reading"]["seconds"] == each_read["reading"]["same"] == 2
     assert naive["faces"]["reference"] == naive["faces"]["found"] == naive["faces"]["others"] >= 8
     assert naive["timeline"]["seconds"] == naive["timeline"]["same"] == 2
     assert naive["truth"]["false"] == ours["truth"]["false"] == 0

@@ -21,7 +21,8 @@ from vire_edge.faces import HaarFaceDetector
 from vire_edge.pipeline import Pipeline
 from vire_edge.searching import build_search
 
-OURS, NAIVE = "ours", "naive"
+OURS, EACH_READ, NAIVE = "ours", "ours, each frame read", "naive"
+"""As configured; the same search, but each face read in each frame; and neither a schedule nor a pause."""
 SEARCH, READ = "search", "read emotions"
 """Stages that both pipelines have."""
 _BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -83,14 +84,15 @@ class PipelineContestant:
 
 @dataclass(frozen=True, slots=True)
 class Rivals:
-    """Two configurations that differ in what is compared and in nothing else."""
+    """Configurations that differ in what is compared and in nothing else."""
 
     ours: Config
+    each_read: Config
     naive: Config
 
 
 def rivals(config: Config, cameras: Sequence[str] = (CAMERA,)) -> Rivals:
-    """Return the given configuration, on one thread, and the naive one: in each frame a whole search, every face read.
+    """Return the given configuration, on one thread, and those without its pauses.
 
     Args:
         config: the user's.
@@ -102,13 +104,14 @@ def rivals(config: Config, cameras: Sequence[str] = (CAMERA,)) -> Rivals:
             "model": config.model.model_copy(update={"threads": 1}),
         }
     )
+    each_read = ours.model_copy(update={"model": ours.model.model_copy(update={"interval_seconds": 0.0})})
     naive = ours.model_copy(
         update={
             "faces": config.faces.model_copy(update={"search": "every_frame"}),
             "model": ours.model.model_copy(update={"path": None, "precision": "float32", "interval_seconds": 0.0}),
         }
     )
-    return Rivals(ours, naive)
+    return Rivals(ours, each_read, naive)
 
 
 def use_one_thread() -> None:

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vire_edge.benchmark.alone import measure_alone
-from vire_edge.benchmark.contestants import NAIVE, OURS, Contestant, PipelineContestant, rivals, use_one_thread
+from vire_edge.benchmark.contestants import (
+    EACH_READ,
+    NAIVE,
+    OURS,
+    Contestant,
+    PipelineContestant,
+    rivals,
+    use_one_thread,
+)
 from vire_edge.benchmark.daemon_cost import measure_daemon
 from vire_edge.benchmark.keras_call import compare_keras
 from vire_edge.benchmark.latency import measure_latency
@@ -142,7 +150,12 @@ class _Session:
             clip = self.folder / f"{name}.avi"
             scene, source = filmed(scene, clip, fps=order.fps, seconds=order.seconds), str(clip)
         both = rivals(config)
-        contestants = [PipelineContestant(OURS, both.ours), PipelineContestant(NAIVE, both.naive), *peers]
+        contestants = [
+            PipelineContestant(OURS, both.ours),
+            PipelineContestant(EACH_READ, both.each_read),
+            PipelineContestant(NAIVE, both.naive),
+            *peers,
+        ]
         done = run(
             scene,
             contestants,

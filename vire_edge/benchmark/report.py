@@ -87,7 +87,7 @@ def _found(scenes: Sequence[SceneResult]) -> Table:
     rows = []
     for scene in scenes:
         for one in scene.standings:
-            faces, truth, timeline = one.faces, one.truth, one.timeline
+            faces, truth = one.faces, one.truth
             rows.append(
                 (
                     scene.scene,
@@ -98,12 +98,16 @@ def _found(scenes: Sequence[SceneResult]) -> Table:
                     "–" if faces is None else f"{faces.never_near:,}",
                     "–" if truth is None or not truth.shown else f"{truth.recall:.3f}",
                     "–" if truth is None else f"{truth.false:,}",
-                    "–" if timeline is None or not timeline.seconds else f"{timeline.share:.1%}",
+                    *(
+                        "–" if timeline is None or not timeline.seconds else f"{timeline.share:.1%}"
+                        for timeline in (one.reading, one.timeline)
+                    ),
                 )
             )
     head = (
         "scene", "who", "boxes", "recall against naive", "not in naive's frame", f"nor within {NEAR_SECONDS:g} s",
-        "recall against the script", "false by the script", "seconds with naive's emotion",
+        "recall against the script", "false by the script",
+        "seconds with the emotion of each frame read", "with naive's",
     )  # fmt: skip
     return Table("Faces found, and what they show", head, tuple(rows), (1,))
 

@@ -17,7 +17,7 @@ from vire_edge.benchmark.agreement import (
     compare_truth,
 )
 from vire_edge.benchmark.alone import Alone
-from vire_edge.benchmark.contestants import NAIVE, OURS, READ
+from vire_edge.benchmark.contestants import EACH_READ, NAIVE, OURS, READ
 from vire_edge.benchmark.daemon_cost import DaemonCost
 from vire_edge.benchmark.keras_call import KerasCall
 from vire_edge.benchmark.latency import Latency
@@ -63,6 +63,8 @@ class Standing:
     """Beside what was drawn; None for clips and cameras."""
     timeline: Timeline | None
     """Beside the naive pipeline's; None for those that smooth nothing."""
+    reading: Timeline | None
+    """Beside that of the same faces read in each frame; None for those that look for faces in another way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,8 @@ def _standing(run: Run, recording: Recording, rate: float) -> Standing:
     naive = next((one for one in run.recordings if one.name == NAIVE), None)
     block = max(1, round(rate * BLOCK_SECONDS))
     cpu = float(np.mean(recording.cpu_milliseconds))
-    smooths = recording.name in (OURS, NAIVE)
+    each_read = next((one for one in run.recordings if one.name == EACH_READ), None)
+    smooths = recording.name in (OURS, EACH_READ, NAIVE)
     return Standing(
         name=recording.name,
         frame=spread(recording.milliseconds),
@@ -143,6 +146,9 @@ def _standing(run: Run, recording: Recording, rate: float) -> Standing:
         faces=None if naive is None else compare_faces(naive.sights, recording.sights),
         truth=compare_truth(run.shown, recording.sights) if run.shown else None,
         timeline=compare_timelines(naive.sights, recording.sights) if naive is not None and smooths else None,
+        reading=compare_timelines(each_read.sights, recording.sights)
+        if each_read is not None and recording.name in (OURS, EACH_READ)
+        else None,
     )
 
 
