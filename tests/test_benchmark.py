@@ -21,7 +21,7 @@ from vire_edge.benchmark.agreement import (
 )
 from vire_edge.benchmark.machine import this_machine
 from vire_edge.benchmark.peers import load_peer
-from vire_edge.benchmark.scenes import SCENES, filmed, find_scene, read_shots
+from vire_edge.benchmark.scenes import PAUSE_SECONDS, SCENES, filmed, find_scene, read_shots
 from vire_edge.benchmark.spread import ratio, spread
 from vire_edge.benchmark.stages import Stages, Stopwatch
 from vire_edge.camera import ShownFace
@@ -228,7 +228,9 @@ def test_a_film_shows_what_was_drawn_and_where_its_faces_are(tmp_path: Path) -> 
     film = filmed(find_scene("actor", CAMERA), tmp_path / "actor.avi", fps=5, seconds=2)
     drawn = list(read_shots(find_scene("actor", CAMERA), fps=5, seconds=2))
     shots = list(read_shots(film, fps=5, seconds=3))
-    assert [shot.seconds for shot in shots] == pytest.approx([number / 5 for number in range(15)])
+    assert [shot.seconds for shot in shots] == pytest.approx(
+        [number / 5 + (PAUSE_SECONDS if number >= 10 else 0) for number in range(15)]
+    )
     assert [shot.faces for shot in shots] == [shot.faces for shot in (*drawn, *drawn[:5])]
     for shot, original in zip(shots, drawn, strict=False):
         assert np.abs(to_gray(shot.image).astype(int) - to_gray(original.image)).mean() < 6

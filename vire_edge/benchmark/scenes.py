@@ -46,7 +46,7 @@ class Shot:
 
     image: Image
     seconds: float
-    """Media time, which goes on when a scene begins again; of a live camera the real one. From 0."""
+    """Media time, which goes on after a pause when a scene begins again; of a live camera the real one. From 0."""
     decoding: Cost
     faces: tuple[ShownFace, ...] | None
 
@@ -77,6 +77,8 @@ class StillRoom(SyntheticSource):
         return np.asarray(cv2.add(self._picture, noise.astype(np.int16), dtype=cv2.CV_8U), np.uint8)
 
 
+PAUSE_SECONDS = 60.0
+"""Between a clip's end and its next beginning, to those who look: no camera cuts from one moment to another."""
 NOBODY = Script.solo((60.0, None))
 ONE = Script.solo(*((8.0, emotion) for emotion in EMOTIONS))
 RESTLESS = Script.solo((14.0, Emotion.NEUTRAL), (3.0, None), (14.0, Emotion.HAPPY), (3.0, None), (14.0, Emotion.SAD))
@@ -174,7 +176,7 @@ def filmed(scene: Scene, path: Path, *, fps: float, seconds: float) -> Scene:
 
 
 def read_shots(scene: Scene, *, fps: float, seconds: float, rounds: int | None = None) -> Iterator[Shot]:
-    """Read a scene at `fps`; what has an end begins again, with the time going on.
+    """Read a scene at `fps`; what has an end begins again after `PAUSE_SECONDS` of the scene's time.
 
     Args:
         scene: what to look at.
@@ -204,7 +206,7 @@ def read_shots(scene: Scene, *, fps: float, seconds: float, rounds: int | None =
                     continue
                 shown = True
                 faces = None if scene.faces_at is None else scene.faces_at(capture.position_seconds)
-                yield Shot(image, at, watch.read(), faces)
+                yield Shot(image, at + (done - 1) * PAUSE_SECONDS, watch.read(), faces)
         if not shown or scene.source.live:
             raise CameraError(f"{scene.name}: no more pictures; check it with: vire-edge doctor")
         begins_at = at + 1 / fps
