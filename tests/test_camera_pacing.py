@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vire_edge.camera.pacing import Backoff, RateLimit, Timeline
@@ -65,6 +65,7 @@ def test_a_faster_rate_takes_the_next_picture() -> None:
     assert rate.lets_through(0.38)
 
 
+@example([(0.0, 1.0), (0.1328125, 15.0), (0.015625, 20.0), (0.015625, 19.0)])
 @given(st.lists(st.tuples(st.floats(0, 0.5), st.floats(1, 30)), min_size=2, max_size=40))
 def test_however_the_rate_changes_the_fastest_is_not_exceeded(steps: list[tuple[float, float]]) -> None:
     rate, now, passed = RateLimit(steps[0][1]), 0.0, []

@@ -28,6 +28,7 @@ class RateLimit:
         """
         self._interval = 1.0 / fps
         self._due: float | None = None
+        self._passed = 0.0
 
     def change(self, fps: float) -> None:
         """Let through another number of pictures a second from the next one on; it is due by the new interval.
@@ -36,8 +37,9 @@ class RateLimit:
             fps: pictures a second; the present ones change nothing.
         """
         interval = 1.0 / fps
-        if self._due is not None:
-            self._due += interval - self._interval
+        if interval != self._interval and self._due is not None:
+            # A picture that came late must not bring the next one forward by what two rates differ.
+            self._due = max(self._due + interval - self._interval, self._passed + interval)
         self._interval = interval
 
     def lets_through(self, at: float) -> bool:
@@ -51,6 +53,7 @@ class RateLimit:
         elif at < self._due - 0.1 * self._interval:
             return False
         self._due += self._interval
+        self._passed = at
         return True
 
 
