@@ -75,6 +75,7 @@ def test_a_shut_door_is_told_once_and_knocked_at_with_patience(
     fault_row: FaultRow,
 ) -> None:
     seconds = 300.0 if fault_full else 5.0
+    began = time.monotonic()
     with ExitStack() as running:
         doors: list[tuple[Shut, Wire, Daemon]] = []
         for shut in SHUT:
