@@ -161,7 +161,6 @@ class Fitting:
                 for batch in range(len(self._batches)):
                     faces, targets, weights = self._batches[batch]
                     # Not fit(): on JAX the weights that a callback sees within an epoch are not there.
-                    self._model.reset_metrics()
                     figures = self._model.train_on_batch(faces, targets, sample_weight=weights, return_dict=True)
                     self._step_done(batch, len(faces), figures)
                 # Ctrl-C in the middle would leave weights, history and checkpoint of different epochs.
