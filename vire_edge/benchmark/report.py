@@ -16,7 +16,7 @@ from vire_edge.training.report.document import Block, Code, Document, Heading, P
 QUANTILES = ("mean", "p50", "p95", "p99")
 _ABOUT = (
     "The naive pipeline searches the whole of each frame with the same cascade and the same settings, and reads every "
-    "face in every frame with the float32 network. All look at the same decoded frames, in turns, frame by frame, on "
+    "face in every frame with the float32 network. All look at the same decoded frames, in turns, second by second, on "
     "one thread; frames come by media time, and a clip that is shorter begins again after a pause. Ratios within a "
     "run are comparable; figures of two runs or two machines are not."
 )

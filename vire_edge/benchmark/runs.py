@@ -1,7 +1,8 @@
-"""Contestants before the same scene, in turns, frame by frame: noise of the machine hits them alike."""
+"""Contestants before the same scene, in turns, second by second: noise of the machine hits them alike."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,10 @@ from vire_edge.benchmark.contestants import Contestant
 from vire_edge.benchmark.scenes import Scene, read_shots
 from vire_edge.benchmark.stages import Cost, Stopwatch
 from vire_edge.camera import ShownFace
+
+TURN_SECONDS = 1.0
+"""So long one looks before the next: to change with each frame would have each find the processor's caches full of what
+another one needed, and cost the one that needs least the most."""
 
 
 @dataclass(slots=True)
@@ -57,6 +62,11 @@ class Run:
         return next(recording for recording in self.recordings if recording.name == name)
 
 
+def in_a_turn(fps: float) -> int:
+    """Frames that one looks at before the next."""
+    return max(1, round(fps * TURN_SECONDS))
+
+
 def run(
     scene: Scene,
     contestants: Sequence[Contestant],
@@ -78,19 +88,23 @@ def run(
         CameraError: the scene cannot be read.
     """
     result = Run(scene.name, scene.about, fps, [Recording(one.name) for one in contestants])
-    for number, shot in enumerate(read_shots(scene, fps=fps, seconds=seconds)):
-        height, width = shot.image.shape[:2]
+    turns = list(zip(contestants, result.recordings, strict=True))
+    # A live camera does not wait for a turn of several frames.
+    frames = 1 if scene.source.live else in_a_turn(fps)
+    shots = read_shots(scene, fps=fps, seconds=seconds)
+    while block := list(itertools.islice(shots, frames)):
+        height, width = block[0].image.shape[:2]
         result.size = (width, height)
-        result.decoding.append(shot.decoding)
-        if shot.faces is not None:
-            result.shown.append(shot.faces)
-        turns = list(zip(contestants, result.recordings, strict=True))
-        # Whoever comes second finds the picture in the processor's cache.
-        for contestant, recording in turns if number % 2 == 0 else reversed(turns):
-            watch = Stopwatch()
-            sight = contestant.look(shot)
-            recording.costs.append(watch.read())
-            recording.sights.append(sight)
-            recording.stages.append(contestant.take_stages())
-        progress(min(1.0, shot.seconds / seconds))
+        result.decoding += [shot.decoding for shot in block]
+        result.shown += [shot.faces for shot in block if shot.faces is not None]
+        for contestant, recording in turns:
+            for shot in block:
+                watch = Stopwatch()
+                sight = contestant.look(shot)
+                recording.costs.append(watch.read())
+                recording.sights.append(sight)
+                recording.stages.append(contestant.take_stages())
+        # Whoever comes second finds the pictures in the processor's cache.
+        turns.reverse()
+        progress(min(1.0, block[-1].seconds / seconds))
     return result

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vire_edge.benchmark.contestants import NAIVE, OURS, PipelineContestant, rivals
+from vire_edge.benchmark.runs import in_a_turn
 from vire_edge.benchmark.scenes import Scene, filmed, read_shots
 from vire_edge.benchmark.spread import Spread, spread
 from vire_edge.benchmark.stages import Stopwatch
@@ -93,12 +95,14 @@ def _measure(setting: _Setting, config: Config, folder: Path, seconds: float) ->
     both = rivals(config, names)
     turns = [PipelineContestant(OURS, both.ours), PipelineContestant(NAIVE, both.naive)]
     costs: dict[str, list[float]] = {one.name: [] for one in turns}
-    for shots in zip(*(read_shots(film, fps=setting.fps, seconds=seconds) for film in films), strict=False):
+    moments = zip(*(read_shots(film, fps=setting.fps, seconds=seconds) for film in films), strict=False)
+    while block := list(itertools.islice(moments, in_a_turn(setting.fps))):
         for contestant in turns:
-            watch = Stopwatch()
-            for name, shot in zip(names, shots, strict=True):
-                contestant.look(shot, name)
-            costs[contestant.name].append(watch.read().cpu_milliseconds)
+            for shots in block:
+                watch = Stopwatch()
+                for name, shot in zip(names, shots, strict=True):
+                    contestant.look(shot, name)
+                costs[contestant.name].append(watch.read().cpu_milliseconds)
         turns.reverse()
     return Point(setting.series, setting.label, setting.value, setting.fps, spread(costs[OURS]), spread(costs[NAIVE]))
 

@@ -36,7 +36,7 @@ def benchmark(
     scene: Annotated[
         list[str] | None,
         typer.Option(
-            help="A scene that is drawn: actor, one, moving, tilting, people, empty, still, frozen, or all; "
+            help="A scene that is drawn: actor, one, moving, tilting, people, empty, still, furnished, or all; "
             "may be repeated."
         ),
     ] = None,
