@@ -61,7 +61,7 @@ step "ruff format" ruff format --check
 step "ruff check" ruff check
 step "mypy" mypy
 step "import-linter" lint-imports
-step "pytest" python -m pytest --cov --cov-report= --durations=10
+step "pytest" python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report= --durations=10
 step "coverage of the pure core" coverage report --fail-under="$MIN_COVERAGE" --show-missing \
   --include="$(printf 'vire_edge/%s.py,' "${PURE_CORE[@]}")$(printf 'vire_edge/%s/*,' "${PURE_CORE[@]}")"
 step "wheel without the source tree" bash deploy/check-wheel.sh

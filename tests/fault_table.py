@@ -45,21 +45,17 @@ class FaultTable:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._marked: set[str] = set()
         self._rows: list[tuple[str, ...]] = []
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Give the tests time for their full length."""
-        for item in items:
-            if item.get_closest_marker("fault") is None:
-                continue
-            self._marked.add(item.nodeid)
-            if self._config.getoption("--fault-full"):
+        for item in items if self._config.getoption("--fault-full") else ():
+            if item.get_closest_marker("fault") is not None:
                 item.add_marker(pytest.mark.timeout(_FULL_SECONDS), append=False)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note what a test has told, or that it has failed or was left out."""
-        if report.nodeid not in self._marked or (report.when != "call" and report.passed):
+        if "fault" not in report.keywords or (report.when != "call" and report.passed):
             return
         told = [value for name, value in report.user_properties if name == _ROW]
         name = re.sub(r"^test_|_", " ", report.nodeid.rpartition("::")[2]).strip()

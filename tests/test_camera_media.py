@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from vire_edge.camera.media import MediaClock, Pictures, VideoFile
 from vire_edge.camera.source import Capture
 from vire_edge.errors import CameraError
+from vire_edge.preprocess import to_gray
 
 CLIPS = Path(__file__).parents[2] / "shared/data/video"
 
@@ -74,6 +76,46 @@ def test_gray_is_the_luma_of_what_is_shown_in_color() -> None:
     assert shown.shape == (*plain.shape, 3)
     assert np.array_equal(plain, cv2.cvtColor(shown, cv2.COLOR_BGR2GRAY))
     assert np.ptp(shown, axis=2).max() > 100  # it has colors
+
+
+def film(path: Path, pictures: list[np.ndarray]) -> Path:
+    """Write an MJPEG video, as a network camera or a recorder would."""
+    height, width = pictures[0].shape[:2]
+    fourcc = cv2.VideoWriter.fourcc(*"MJPG")
+    writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, fourcc, 10, (width, height), [])
+    for picture in pictures:
+        writer.write(picture)
+    writer.release()
+    return path
+
+
+def looked_at(path: Path, *, color: bool = False) -> list[np.ndarray]:
+    """All pictures of a video, in color only where asked for."""
+    capture, seen = VideoFile("hall", path, color=color).open(), []
+    while capture.grab():
+        image = capture.retrieve()
+        assert image is not None
+        seen.append(image)
+    return seen
+
+
+def test_the_luma_of_motion_jpeg_is_what_its_colors_come_to(tmp_path: Path) -> None:
+    path = film(tmp_path / "clip.avi", looked_at(CLIPS / "classroom.gif", color=True))
+    for gray, color in zip(looked_at(path), looked_at(path, color=True), strict=True):
+        assert gray.shape == color.shape[:2]
+        difference = np.abs(gray.astype(int) - to_gray(color))
+        assert difference.mean() < 1.5
+        assert difference.max() < 10
+
+
+def test_interlaced_motion_jpeg_comes_in_its_full_height(tmp_path: Path) -> None:
+    pictures = looked_at(CLIPS / "head-pose-face-detection-female.gif", color=True)
+    every_other_line = [np.ascontiguousarray(picture[::2]) for picture in pictures]
+    path = film(tmp_path / "clip.avi", every_other_line)
+    half, full = (struct.pack("<i", len(picture)) for picture in (every_other_line[0], pictures[0]))
+    path.write_bytes(path.read_bytes().replace(half, full, 2))  # both are in the header
+    for seen, shown in zip(looked_at(path), pictures, strict=True):
+        assert np.abs(seen.astype(int) - to_gray(shown)).mean() < 4
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=50), st.floats(allow_nan=True))

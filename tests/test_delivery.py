@@ -77,6 +77,7 @@ def test_a_connection_that_has_ended_is_replaced_and_delivers_what_waits(
         outbox.append([alert(0)], now=moment())
         delivery.deliver()
         assert arrived(observer, 1) == [0]
+        wait_until(lambda: not len(outbox), what="its acknowledgement")
 
         mosquitto.freeze()  # so that these are in flight when the connection is given up
         outbox.append([alert(number) for number in range(1, 6)], now=moment())

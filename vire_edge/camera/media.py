@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 
-from vire_edge.camera.opencv import OpenCvCapture, open_ffmpeg
+from vire_edge.camera.opencv import OpenCvCapture, open_ffmpeg, read_packets
 from vire_edge.camera.source import Image, as_gray, as_image
 from vire_edge.errors import CameraError
 
@@ -55,7 +55,8 @@ class _VideoFileCapture:
 
     def __init__(self, capture: cv2.VideoCapture, *, color: bool) -> None:
         self._properties = capture
-        self._capture = OpenCvCapture(capture, always_key=False, read=as_image if color else as_gray)
+        read = as_image if color else read_packets(capture) or as_gray
+        self._capture = OpenCvCapture(capture, always_key=False, read=read)
         self._clock = MediaClock(capture.get(cv2.CAP_PROP_FPS))
 
     @property

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import cv2
 
-from vire_edge.camera.opencv import OpenCvCapture, open_ffmpeg
+from vire_edge.camera.opencv import OpenCvCapture, open_ffmpeg, read_packets
+from vire_edge.camera.source import as_gray
 from vire_edge.config import redact_source
 from vire_edge.errors import CameraError
 
@@ -70,7 +71,8 @@ class NetworkStream:
         capture = open_ffmpeg(self._url, timeouts)
         if capture is None:
             raise CameraError(f"camera '{self._camera}': {self._shown} {self._diagnose()}")
-        return OpenCvCapture(capture, always_key=False)
+        read = read_packets(capture)
+        return OpenCvCapture(capture, always_key=read is not None, read=read or as_gray)
 
     def _diagnose(self) -> str:
         """Say what FFmpeg does not tell: whether anybody answers at all."""
