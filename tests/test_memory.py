@@ -51,7 +51,7 @@ def test_the_daemon_loads_nothing_that_it_does_not_use(tmp_path: Path, *, embedd
     loaded = set(json.loads(finished.stdout.splitlines()[-1]))
     roots = {name.partition(".")[0] for name in loaded}
     assert {"vire_edge", "cv2", "onnxruntime"} <= roots
-    assert not roots & {"tensorflow", "keras", "onnx", "torch", "matplotlib", "optuna", "scipy", "pandas"}
+    assert not roots & {"tensorflow", "keras", "onnx", "torch", "matplotlib", "optuna", "scipy", "pandas", "rich"}
     assert ("amqtt" in roots) == embedded
     ours = {name for name in loaded if name.startswith(("vire_edge.training", "vire_edge.cli."))}
     assert ours == {"vire_edge.cli.run", "vire_edge.cli.options", "vire_edge.cli.logs"}

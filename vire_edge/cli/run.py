@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import os
+import sys
+from importlib import import_module
 from typing import Annotated
 
 import typer
@@ -29,6 +31,7 @@ def run(
     follow it with "vire-edge watch" in a second terminal.
     """
     gc.disable()  # until everything is up: what starting makes stays, and a tenth of a second goes into looking at it
+    _import_structlog_alone()
     from vire_edge.cli.logs import configure_logs
     from vire_edge.config import chosen_path, load_config, warn_of_readers
     from vire_edge.daemon import run_service
@@ -46,3 +49,15 @@ def run(
         if source is None:
             raise
         raise CameraError(name_source_option(str(error))) from error
+
+
+def _import_structlog_alone() -> None:
+    """Import structlog without Rich, which it takes along, where it finds it, for tracebacks in colours: 4 MB."""
+    if "rich" in sys.modules:
+        return
+    # Python's own sign for what is not to be imported.
+    sys.modules["rich"] = None  # type: ignore[assignment]
+    try:
+        import_module("structlog")
+    finally:
+        del sys.modules["rich"]
