@@ -60,6 +60,16 @@ def test_of_real_people_the_schedule_finds_what_the_full_search_finds_and_nobody
     assert found >= LEAST_RECALL * wanted
 
 
+@pytest.mark.skipif(not CLIPS.is_dir(), reason="the clips are not on this machine")
+def test_a_woman_who_looks_away_for_a_moment_is_found_as_soon_as_the_full_search_finds_her() -> None:
+    full = HaarFaceDetector(FacesConfig())
+    frames = list(clip("head-pose-face-detection-female.gif"))
+    reference = [full.detect(gray) for gray in frames]
+    assert [] in reference[1:]  # not even the full search finds her all the time
+    for faces, theirs in zip(scheduled(frames, FPS), reference, strict=True):
+        assert all(any(same(face, one.box) for face in faces) for one in theirs)
+
+
 def test_of_the_actor_the_schedule_finds_what_the_full_search_finds_and_nothing_else() -> None:
     actor = SyntheticSource(PLAY, width=320, height=240)
     times = [index / 10 for index in range(round(PLAY.seconds * 10))]
