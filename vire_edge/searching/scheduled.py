@@ -29,8 +29,6 @@ VERIFY_SECONDS = 0.4
 """For so long a face is followed by its picture before the cascade must find it again."""
 VERIFY_STILL_SECONDS = 2.0
 """The same while nothing around the face changes."""
-FAMILIAR_HITS = 3
-"""Frames in succession in which the cascade must have found a face, so that it is expected back when it turns away."""
 TRUSTED_HITS = 5
 """Frames in which the cascade must find a new face before it is followed by its picture: a false hit rarely lasts."""
 LOST_SECONDS = 0.5
@@ -53,8 +51,8 @@ class _Face:
     """When the cascade found it last, or proposed it; monotonic seconds."""
     hits: int = 0
     """How often in succession the cascade found it."""
-    familiar: bool = False
-    """Whether that was `FAMILIAR_HITS` at any time."""
+    confirmed: bool = False
+    """Whether the cascade has found it at all; then it is expected back when it turns away for a moment."""
     disturbed: bool = True
     """Whether anything around it has changed since the cascade looked at it."""
     patch: Patch | None = None
@@ -124,14 +122,13 @@ class ScheduledSearch:
         """Bring a face up to this frame."""
         if self._stands(face, now) or self._follow(face, gray, now):
             return
-        known = face.in_view or face.familiar
-        found = self._detector.look(gray, face.seen, reach=NEAR, known=known)
+        found = self._detector.look(gray, face.seen, reach=NEAR, known=face.confirmed)
         if found is None and face.trusted:
             found = self._detector.look(gray, face.seen, reach=FAR, known=True)
         face.disturbed = False
         face.hits = face.hits + 1 if found is not None else 0
-        face.familiar |= face.hits >= FAMILIAR_HITS
         if found is not None:
+            face.confirmed = True
             face.seen, face.found_at, face.patch = found, now, Patch.cut(gray, found.box)
 
     def _stands(self, face: _Face, now: float) -> bool:
@@ -179,7 +176,7 @@ class ScheduledSearch:
             same = [face for face in self._faces if found.box.iou(face.seen.box) >= SAME_FACE_IOU]
             if not any(face.in_view for face in same):
                 self._faces = [face for face in self._faces if face not in same]
-                self._faces.append(_Face(found, now, hits=1, patch=Patch.cut(gray, found.box)))
+                self._faces.append(_Face(found, now, hits=1, confirmed=True, patch=Patch.cut(gray, found.box)))
 
     def _search(self, gray: NDArray[np.uint8], changed: Sequence[BoundingBox], now: float) -> None:
         self._searched_at, self._again = now, not self._again
