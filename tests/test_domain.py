@@ -30,6 +30,7 @@ def test_scores_name_their_dominant_emotion_and_add_up_groups() -> None:
     assert scores[Emotion.ANGRY] == 0.2
     assert scores.share(frozenset({Emotion.SAD, Emotion.FEAR})) == pytest.approx(0.5)
     assert scores.as_dict()[Emotion.NEUTRAL] == 0.2
+    assert scores.margin == pytest.approx(0.2)
 
 
 def test_scores_of_another_length_are_refused() -> None:

@@ -25,7 +25,7 @@ from vire_edge.domain import (
     Severity,
     SpikeRule,
 )
-from vire_edge.pipeline import Observation, Pipeline
+from vire_edge.pipeline import UNDECIDED_MARGIN, Observation, Pipeline
 from vire_edge.quality import Flaw
 
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -132,6 +132,23 @@ def test_a_face_is_read_when_it_is_due_and_a_new_one_at_once() -> None:
     assert scene.classifier.batches == [1, 1, 1]  # in the second, fourth and sixth frame
     scene.show((50, Emotion.HAPPY), (400, Emotion.SAD), seconds=0.2)
     assert scene.classifier.batches[3:] == [2]  # the new one is confirmed in its second frame
+
+
+def test_a_face_that_wavers_between_two_emotions_is_read_twice_as_often() -> None:
+    scene = Scene()
+    scene.show((50, Emotion.HAPPY), seconds=3.0)
+    assert len(scene.classifier.batches) == 15
+    wavers = False
+    read_where: list[tuple[bool, bool]] = []
+    for _ in range(40):
+        before = len(scene.classifier.batches)
+        (observation,) = scene.show((50, Emotion.SAD))
+        read_where.append((wavers, len(scene.classifier.batches) > before))
+        wavers = observation.people[0].scores.margin < UNDECIDED_MARGIN
+    while_it_wavers = [read for wavered, read in read_where if wavered]
+    assert len(while_it_wavers) >= 3
+    assert all(while_it_wavers)
+    assert sum(read for wavered, read in read_where if not wavered) < 25
 
 
 def test_a_face_that_could_not_be_judged_is_looked_at_in_each_frame_until_it_can() -> None:

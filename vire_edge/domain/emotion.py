@@ -41,6 +41,12 @@ class EmotionScores:
         """The most probable emotion."""
         return EMOTIONS[max(range(len(EMOTIONS)), key=self.probabilities.__getitem__)]
 
+    @property
+    def margin(self) -> float:
+        """By how much the most probable emotion leads the next, 0..1."""
+        second, first = sorted(self.probabilities)[-2:]
+        return first - second
+
     def share(self, emotions: frozenset[Emotion]) -> float:
         """The probability that one of `emotions` is shown, 0..1."""
         return min(1.0, sum(self[emotion] for emotion in emotions))
