@@ -134,7 +134,7 @@ def test_a_face_is_read_when_it_is_due_and_a_new_one_at_once() -> None:
     assert scene.classifier.batches[3:] == [2]  # the new one is confirmed in its second frame
 
 
-def test_a_face_that_wavers_between_two_emotions_is_read_twice_as_often() -> None:
+def test_a_face_that_wavers_between_two_emotions_is_read_more_often() -> None:
     scene = Scene()
     scene.show((50, Emotion.HAPPY), seconds=3.0)
     assert len(scene.classifier.batches) == 15

@@ -34,8 +34,8 @@ from vire_edge.tracking import Tracker
 LINGER_SECONDS = 2.0
 """A face that the detector misses for a moment is still in view."""
 UNDECIDED_MARGIN = 0.2
-"""A face whose most probable emotion leads by less wavers between two, and is read twice as often: which of them comes
-first is the same as if it were read in each frame in 99 % of seconds, instead of 94 %."""
+"""A face whose most probable emotion leads by less wavers between two, and is read four times as often: which of them
+comes first is then the same as if it were read in each frame in 99 % of seconds, instead of 94 %."""
 
 
 class FaceSearch(Protocol):
@@ -88,7 +88,7 @@ class _InView:
     def is_due(self, interval_seconds: float, now: float) -> bool:
         """Whether its emotion is to be read again; a tenth early counts, because frames come on a grid of their own."""
         if self.state is not None and self.state.scores.margin < UNDECIDED_MARGIN:
-            interval_seconds /= 2
+            interval_seconds /= 4
         return now - self.last_judged >= 0.9 * interval_seconds
 
 

@@ -75,7 +75,7 @@ class ModelConfig(Section):
     """One is enough for a model this small and leaves the others to the face search."""
     interval_seconds: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Time between two readings of one face; 0 reads it in every frame. Expressions that count last for seconds;
-    a face that wavers between two is read twice as often."""
+    a face that wavers between two is read four times as often."""
 
     @model_validator(mode="after")
     def _check_choice(self) -> Self:
