@@ -130,6 +130,7 @@ def test_alerts_are_timed_from_their_frame_to_the_brokers_acknowledgement(tmp_pa
     assert measured.alerts >= 3
     assert measured.broker == f"127.0.0.1:{mosquitto.port}"
     assert 0 < measured.spread.p50 <= measured.spread.p99
+    assert 0 < measured.disk.p50 <= measured.disk.p99
 
 
 def test_a_running_daemon_is_measured_from_outside(tmp_path: Path) -> None:

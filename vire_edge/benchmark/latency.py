@@ -6,7 +6,9 @@ What a rule asks to be held lies before that frame, so it is not in the figure.
 from __future__ import annotations
 
 import json
+import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from typing import Any
 from vire_edge.benchmark.daemon_cost import free_port
 from vire_edge.benchmark.scenes import Scene, filmed
 from vire_edge.benchmark.spread import Spread, spread
+from vire_edge.benchmark.stages import Stopwatch
 from vire_edge.camera import Script, SyntheticSource
 from vire_edge.config import Config, MqttConfig
 from vire_edge.daemon.service import build_daemon
@@ -37,6 +40,9 @@ _STEP_SECONDS = 1.2
 _SHOWN = (Emotion.HAPPY, Emotion.SURPRISE, Emotion.ANGRY, Emotion.NEUTRAL)
 """What the model is surest of."""
 _HOLDS = (0.2, 0.4)
+PAGE_BYTES = 4096
+"""Of SQLite's log, which holds an alert."""
+_PAUSE_SECONDS = 0.1
 _PLAYS = 5
 """How often they are shown in one round of the clip."""
 
@@ -48,6 +54,8 @@ class Latency:
     alerts: int
     broker: str
     spread: Spread
+    disk: Spread
+    """Of a single write to the same disk: each alert is on it before anybody hears of it, so none is faster."""
 
 
 class _Witness(Outbox):
@@ -118,7 +126,28 @@ def measure_latency(alerts: int, folder: Path, broker: MqttConfig | None = None)
     if not measured:
         raise BrokerError("no alert was acknowledged; look closer with: vire-edge doctor")
     name = "the embedded broker" if broker is None else f"{broker.host}:{broker.effective_port}"
-    return Latency(len(measured), name, spread(measured))
+    return Latency(len(measured), name, spread(measured), measure_disk(folder, len(measured)))
+
+
+def measure_disk(folder: Path, writes: int) -> Spread:
+    """Write a page and wait until it is on the disk, again and again.
+
+    Args:
+        folder: on that disk.
+        writes: how often, with pauses, for a disk that is never idle is another one.
+
+    Returns:
+        Milliseconds of each write.
+    """
+    milliseconds = []
+    with (folder / "page").open("wb", buffering=0) as file:
+        for _ in range(writes):
+            time.sleep(_PAUSE_SECONDS)
+            watch = Stopwatch()
+            file.write(bytes(PAGE_BYTES))
+            os.fsync(file.fileno())
+            milliseconds.append(watch.read().milliseconds)
+    return spread(milliseconds)
 
 
 def _settings(clip: Path, folder: Path, broker: MqttConfig | None) -> dict[str, Any]:

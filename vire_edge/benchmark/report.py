@@ -145,9 +145,12 @@ def _others(results: Results) -> Iterator[Table]:
     if (call := results.keras) is not None:
         yield _keras(call)
     if (latency := results.latency) is not None:
-        row = (f"{latency.alerts}, {latency.broker}", *_quantiles(latency.spread))
+        rows = (
+            (f"{latency.alerts}, {latency.broker}", *_quantiles(latency.spread)),
+            ("of it the disk, as a single write right afterwards", *_quantiles(latency.disk)),
+        )
         caption = "Milliseconds from the capture of an alert's last frame to the broker's acknowledgement"
-        yield Table(caption, ("alerts", *QUANTILES), (row,))
+        yield Table(caption, ("alerts", *QUANTILES), rows)
     if results.daemons:
         yield _daemons(results.daemons)
     if results.points:
