@@ -108,6 +108,14 @@ def test_the_luma_of_motion_jpeg_is_what_its_colors_come_to(tmp_path: Path) -> N
         assert difference.max() < 10
 
 
+def test_motion_jpeg_without_the_marker_of_its_end_is_shown(tmp_path: Path) -> None:
+    pictures = looked_at(CLIPS / "head-pose-face-detection-male.gif", color=True)[:3]
+    path = film(tmp_path / "clip.avi", pictures)
+    path.write_bytes(path.read_bytes().replace(b"\xff\xd9", b"\0\0"))
+    for seen, shown in zip(looked_at(path), pictures, strict=True):
+        assert np.abs(seen.astype(int) - to_gray(shown)).mean() < 4
+
+
 def test_interlaced_motion_jpeg_comes_in_its_full_height(tmp_path: Path) -> None:
     pictures = looked_at(CLIPS / "head-pose-face-detection-female.gif", color=True)
     every_other_line = [np.ascontiguousarray(picture[::2]) for picture in pictures]

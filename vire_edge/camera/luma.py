@@ -19,7 +19,8 @@ from vire_edge.camera.source import Image
 Buffer = NDArray[np.uint8]
 """uint8 `[bytes]`."""
 
-_END_OF_JPEG = b"\xff\xd9"
+END_OF_JPEG = np.array([0xFF, 0xD9], np.uint8)
+"""The marker after its last byte."""
 _BLACK, _WHITE = 16, 235
 
 
@@ -40,7 +41,7 @@ def read_luma(buffer: NDArray[Any], fourcc: str, width: int, height: int) -> Ima
 
 def _read_jpeg(buffer: Buffer, _width: int, _height: int) -> Image | None:
     # Older versions of OpenCV fill up with gray what a JPEG without its end lacks.
-    if _END_OF_JPEG not in buffer.tobytes():
+    if END_OF_JPEG.tobytes() not in buffer.tobytes():
         return None
     try:
         decoded = cv2.imdecode(buffer, cv2.IMREAD_GRAYSCALE)

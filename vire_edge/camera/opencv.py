@@ -9,7 +9,7 @@ from typing import Any
 import cv2.utils
 import numpy as np
 
-from vire_edge.camera.luma import read_luma
+from vire_edge.camera.luma import END_OF_JPEG, read_luma
 from vire_edge.camera.source import Image, as_gray
 
 _AV_LOG_QUIET = "-8"
@@ -90,7 +90,8 @@ def read_packets(capture: cv2.VideoCapture) -> Callable[[Any], Image | None] | N
     size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
 
     def read(packet: Any) -> Image | None:
-        image = read_luma(packet, _MJPEG, *size)
+        # Some recorders leave out the marker of a JPEG's end, which FFmpeg itself does not miss.
+        image = read_luma(np.append(packet, END_OF_JPEG), _MJPEG, *size)
         # Interlaced video has two JPEGs of half the height in each packet; the first one is read.
         return image if image is None or image.shape[::-1] == size else np.asarray(cv2.resize(image, size), np.uint8)
 
