@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import Mosquitto
+from brokers import Mosquitto, free_port
 
 from vire_edge.benchmark.daemon_cost import measure_daemon
 from vire_edge.benchmark.latency import measure_latency
@@ -123,6 +123,22 @@ def test_a_mistake_is_told_before_the_work(arguments: tuple[str, ...], status: i
     assert result.returncode == status, result.stderr
     assert part in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_what_was_measured_is_kept_when_a_later_part_fails_and_a_clip_that_repeats_costs_what_it_costs(
+    tmp_path: Path,
+) -> None:
+    filmed(find_scene("still", CameraConfig()), tmp_path / "still.avi", fps=10, seconds=1)
+    result = benchmark(
+        "still.avi", "--seconds", 3, "--latency", 2, "--broker", f"127.0.0.1:{free_port()}",
+        "--json", "figures.json", cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 69, result.stderr
+    assert "Not measured: what was to follow (" in result.stdout
+    (scene,) = json.loads((tmp_path / "figures.json").read_text())["scenes"]
+    assert (scene["frames"], scene["frames_a_second"]) == (30, pytest.approx(10))
+    ours = scene["standings"][0]
+    assert ours["cpu_seconds_a_minute"] == pytest.approx(0.6 * ours["cpu_milliseconds"])
 
 
 def test_alerts_are_timed_from_their_frame_to_the_brokers_acknowledgement(tmp_path: Path, mosquitto: Mosquitto) -> None:

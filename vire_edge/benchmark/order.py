@@ -20,7 +20,6 @@ from vire_edge.benchmark.contestants import (
 from vire_edge.benchmark.daemon_cost import measure_daemon
 from vire_edge.benchmark.keras_call import compare_keras
 from vire_edge.benchmark.latency import measure_latency
-from vire_edge.benchmark.machine import this_machine
 from vire_edge.benchmark.peers import PEERS, load_peer
 from vire_edge.benchmark.results import Results, summarize
 from vire_edge.benchmark.runs import run
@@ -61,21 +60,21 @@ class Order:
     """For the alerts; None for the daemon's own."""
 
 
-def measure(order: Order, config: Config, folder: Path, *, command: str, progress: Progress) -> Results:
+def measure(order: Order, config: Config, folder: Path, results: Results, *, progress: Progress) -> None:
     """Measure, in an order in which what comes first disturbs nothing that follows.
 
     Args:
         order: what.
         config: the user's.
         folder: for clips and states.
-        command: what the results name as their origin.
+        results: takes in each figure as soon as it is there.
         progress: told what is done.
 
     Raises:
         VireError: a source, the model, or something that was asked for by name cannot be used.
     """
     use_one_thread()
-    session = _Session(order, config, folder, progress, Results(this_machine(), command))
+    session = _Session(order, config, folder, progress, results)
     session.look_at_scenes()
     if order.sweep:
         session.results.points = sweep(config, folder, seconds=SWEEP_SECONDS, progress=progress)
@@ -86,7 +85,6 @@ def measure(order: Order, config: Config, folder: Path, *, command: str, progres
         session.results.latency = measure_latency(order.alerts, folder, order.broker)
     if order.scenes:
         session.call_keras()
-    return session.results
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from vire_edge.benchmark.latency import Latency
 from vire_edge.benchmark.machine import Machine
 from vire_edge.benchmark.runs import Recording, Run
 from vire_edge.benchmark.scaling import Point
+from vire_edge.benchmark.scenes import PAUSE_SECONDS
 from vire_edge.benchmark.spread import Ratio, Spread, ratio, spread
 
 BLOCK_SECONDS = 1.0
@@ -101,6 +103,11 @@ class Results:
     notes: list[str] = field(default_factory=list)
     """What could not be measured, and why."""
 
+    @property
+    def has_figures(self) -> bool:
+        """Whether anything was measured."""
+        return bool(self.scenes or self.points or self.daemons or self.latency or self.keras)
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {"schema": 1, **asdict(self)}
@@ -110,7 +117,7 @@ def summarize(run: Run) -> SceneResult:
     """Turn a run into figures; it has at least one frame and our recording."""
     ours = run.recording(OURS)
     frames = len(ours.costs)
-    rate = frames / (ours.sights[-1].seconds + 1 / run.fps)
+    rate = frames / _seconds(run)
     decoding = float(np.mean([cost.cpu_milliseconds for cost in run.decoding]))
     reading = sum(stages.get(READ, 0.0) for stages in ours.stages) / frames
     minute = rate * 60 / 1000
@@ -126,6 +133,13 @@ def summarize(run: Run) -> SceneResult:
         limit_cpu_seconds_a_minute=(decoding + reading) * minute,
         standings=tuple(_standing(run, recording, rate) for recording in run.recordings),
     )
+
+
+def _seconds(run: Run) -> float:
+    """Media time that was looked at, without the pauses between a clip's end and its next beginning."""
+    times = [sight.seconds for sight in run.recording(OURS).sights]
+    pauses = sum(after - before >= PAUSE_SECONDS for before, after in pairwise(times))
+    return times[-1] - pauses * PAUSE_SECONDS + 1 / run.fps
 
 
 def _standing(run: Run, recording: Recording, rate: float) -> Standing:

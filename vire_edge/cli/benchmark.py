@@ -14,6 +14,7 @@ from rich.console import Console
 
 from vire_edge.cli.options import ConfigOption
 from vire_edge.cli.tables import print_tables
+from vire_edge.errors import VireError
 
 if TYPE_CHECKING:
     from vire_edge.benchmark.order import Order
@@ -77,7 +78,9 @@ def benchmark(
 
     The naive way searches each whole frame for faces and reads every one of them.
     """
+    from vire_edge.benchmark.machine import this_machine
     from vire_edge.benchmark.order import Order, measure
+    from vire_edge.benchmark.results import Results
     from vire_edge.cli.logs import configure_logs
     from vire_edge.config import LogConfig, load_config
 
@@ -97,12 +100,20 @@ def benchmark(
     _check_places(order, as_json, markdown, plot)
     settings = load_config(config)
     configure_logs(LogConfig(level="error"))
-    command = _command(order, sources or [], everything=everything)
-    with (
-        tempfile.TemporaryDirectory(prefix="vire-edge-benchmark-") as folder,
-        Console(stderr=True).status("begins") as status,
-    ):
-        results = measure(order, settings, Path(folder), command=command, progress=status.update)
+    results = Results(this_machine(), _command(order, sources or [], everything=everything))
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="vire-edge-benchmark-") as folder,
+            Console(stderr=True).status("begins") as status,
+        ):
+            measure(order, settings, Path(folder), results, progress=status.update)
+    except (VireError, KeyboardInterrupt) as end:
+        # A quarter of an hour is not to be lost because a broker does not answer at its end.
+        if results.has_figures:
+            results.notes.append(f"what was to follow ({str(end) or 'Ctrl-C'})")
+            _tell(results)
+            _write(results, as_json, markdown, plot)
+        raise
     _tell(results)
     _write(results, as_json, markdown, plot)
 
