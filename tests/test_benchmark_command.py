@@ -114,6 +114,7 @@ def test_the_page_names_the_machine_the_command_and_what_is_missing(written: Pat
         (("nothing.gif",), 66, "nothing.gif does not exist; name a clip, a camera, or with --scene one of actor"),
         (("--scene", "nowhere"), 2, "nowhere"),
         (("--plot", "growth.png"), 2, "--sweep"),
+        (("--broker", "127.0.0.1"), 2, "--latency"),
         (("--keras", "none.keras"), 65, "none.keras does not exist"),
         (("--json", "/proc/none/x.json"), 74, "/proc/none/x.json"),
     ],

@@ -147,6 +147,8 @@ def _check_places(order: Order, as_json: Path | None, markdown: Path | None, plo
     from vire_edge.training.evaluation.reading import model_file
     from vire_edge.training.export import prepare_place
 
+    if order.broker is not None and not order.alerts:
+        raise typer.BadParameter("it is where --latency sends its alerts; add that", param_hint="--broker")
     if plot is not None and not order.sweep:
         raise typer.BadParameter("it draws what --sweep finds; add that", param_hint="--plot")
     if plot is not None and plot.suffix.lower() not in {".png", ".svg"}:
