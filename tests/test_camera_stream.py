@@ -50,6 +50,31 @@ def test_an_http_camera_is_read_reported_when_it_goes_silent_still_or_away_and_c
         assert camera.reopened >= 3
 
 
+def test_pictures_of_a_size_unknown_on_opening_count_as_damaged_until_the_camera_is_opened_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with http_camera() as device, monkeypatch.context() as garbage:
+        pictures, good = device.content, threading.Event()
+        garbage.setattr(device, "content", lambda number: pictures(number) if good.is_set() else bytes(1 << 20))
+        stream = NetworkStream("hall", device.url, stall_seconds=5)
+        capture = stream.open()
+        good.set()
+        try:
+            for _ in range(20):
+                assert capture.grab()
+                assert capture.retrieve() is None
+        finally:
+            capture.close()
+        capture = stream.open()
+        try:
+            assert capture.grab()
+            image = capture.retrieve()
+        finally:
+            capture.close()
+    assert image is not None
+    assert image.shape == (120, 160)
+
+
 def test_an_rtsp_camera_is_read_over_tcp(tmp_path: Path) -> None:
     with rtsp_camera(tmp_path) as url:
         capture = NetworkStream("hall", url, stall_seconds=5).open()

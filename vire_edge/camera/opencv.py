@@ -81,7 +81,8 @@ def read_packets(capture: cv2.VideoCapture) -> Callable[[Any], Image | None] | N
         capture: opened with FFmpeg, before its first picture.
 
     Returns:
-        What makes gray images of what is retrieved from now on; None where the video is not MJPEG and nothing changes.
+        What makes gray images of what is retrieved from now on, and none of a video whose size was not known on
+        opening, because nothing but damaged pictures had come; None where it is not MJPEG and nothing changes.
     """
     fourcc = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
     turned = int(capture.get(cv2.CAP_PROP_ORIENTATION_META))
@@ -92,8 +93,10 @@ def read_packets(capture: cv2.VideoCapture) -> Callable[[Any], Image | None] | N
     def read(packet: Any) -> Image | None:
         # Some recorders leave out the marker of a JPEG's end, which FFmpeg itself does not miss.
         image = read_luma(np.append(packet, END_OF_JPEG), _MJPEG, *size)
+        if image is None or 0 in size:
+            return None
         # Interlaced video has two JPEGs of half the height in each packet; the first one is read.
-        return image if image is None or image.shape[::-1] == size else np.asarray(cv2.resize(image, size), np.uint8)
+        return image if image.shape[::-1] == size else np.asarray(cv2.resize(image, size), np.uint8)
 
     return read
 
