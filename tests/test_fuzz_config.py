@@ -76,7 +76,7 @@ MUTATIONS = (swap_a_value, rename_a_key, repeat_tables)
 
 def outcome(path: Path) -> str:
     """Load a file as the daemon does; nothing but a configuration or one clear line may come of it."""
-    started = time.process_time()
+    started = time.thread_time()  # what other tests have left running in this process is not this file's doing
     try:
         load_config(path, environ={})
         told = ""
@@ -86,7 +86,7 @@ def outcome(path: Path) -> str:
         assert told.isprintable()
         assert len(told) < 5000
         assert "hunter2" not in told
-    assert time.process_time() - started < 10, "a file that keeps the daemon busy"
+    assert time.thread_time() - started < 1, "a file that keeps the daemon busy"
     return "refused" if told else "accepted"
 
 
@@ -122,7 +122,7 @@ def test_a_mutated_configuration_is_accepted_or_refused_in_one_line(
     fault_row(
         "fuzzed configuration files",
         done=f"{seen.total():,}: other types, names, sizes, bytes",
-        result=f"{seen['accepted']:,} still valid, {seen['refused']:,} refused in one line, no crash, none above 10 s",
+        result=f"{seen['accepted']:,} still valid, {seen['refused']:,} refused in one line, no crash, none above 1 s",
     )
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from vire_edge.errors import MISPLACED, ConfigError, ConfigUnavailableError, StorageError
 
-MAX_BYTES = 1 << 20
-"""A whole configuration has some ten thousand."""
+MAX_BYTES = 256 << 10
+"""A whole configuration has some ten thousand, one of 256 alerts a hundred thousand."""
 MAX_LINE = 4096
 """The time for a key of many parts grows with their square: a line bounds it."""
 
@@ -57,7 +57,7 @@ def _read_text(path: Path) -> str:
     except ValueError:  # a NUL byte in it
         raise ConfigError(f"configuration {str(path)!r} cannot be the name of a file") from None
     if len(content) > MAX_BYTES:
-        raise ConfigError(f"configuration {path} has more than {MAX_BYTES >> 20} MiB; is it the right file?")
+        raise ConfigError(f"configuration {path} has more than {MAX_BYTES >> 10} KiB; is it the right file?")
     try:
         return content.decode("utf-8-sig")  # Windows editors put a mark before the text
     except UnicodeDecodeError as error:
