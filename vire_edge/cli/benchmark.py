@@ -182,6 +182,8 @@ def _write(results: Results, as_json: Path | None, markdown: Path | None, plot: 
     from vire_edge.training.report.document import Picture
     from vire_edge.training.report.write import write_report, write_whole
 
+    if not results.points:
+        plot = None  # the sweep was to follow
     if as_json is not None:
         write_whole(as_json, json.dumps(results.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     if plot is not None:
