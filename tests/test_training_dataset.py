@@ -108,18 +108,41 @@ def test_broken_row_is_named_with_line_value_and_remedy(tmp_path: Path, line: st
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", 'line 1: the header must be "emotion,pixels,Usage", got ""'),
-        (b"label;faces\n1,2\n", 'line 1: the header must be "emotion,pixels,Usage", got "label;faces"; give'),
-        (b"emotion,pixels\n1,2\n", "line 1: the column Usage is missing"),
-        (b"emotion,pixels,Usage,Usage\n1,2\n", "line 1: the header must be"),
-        (HEADER.encode() + b"\n", "holds no rows"),
-        (gzip.compress(b"fer2013/fer2013.csv" + bytes(500)), "holds an archive or other binary data; unpack it"),
-        (b"\xff\xfe\x00 no text", "is no text file"),
-        (gzip.compress(HEADER.encode() + b"\n")[:-10], "damaged or cut off"),
-        (gzip.compress(f"{HEADER}\n{row(0, GRAY)}\n".encode())[:-8] + bytes(8), "damaged or cut off .CRC"),
-        (b"\x1f\x8b" + b"junk" * 50, "damaged or cut off"),
-        (gzip.compress(HEADER.encode() + b"\n0," + b"9" * 2_000_000), "line 2: no CSV .longer than 65536"),
-        (f'{HEADER}\n0,"'.encode() + (b"7 " * 5_000 + b"\n") * 20, "line 15: no CSV .field larger"),
+        pytest.param(b"", 'line 1: the header must be "emotion,pixels,Usage", got ""', id="empty"),
+        pytest.param(
+            b"label;faces\n1,2\n",
+            'line 1: the header must be "emotion,pixels,Usage", got "label;faces"; give',
+            id="header",
+        ),
+        pytest.param(b"emotion,pixels\n1,2\n", "line 1: the column Usage is missing", id="no usage"),
+        pytest.param(b"emotion,pixels,Usage,Usage\n1,2\n", "line 1: the header must be", id="column twice"),
+        pytest.param(HEADER.encode() + b"\n", "holds no rows", id="no rows"),
+        pytest.param(
+            gzip.compress(b"fer2013/fer2013.csv" + bytes(500)),
+            "holds an archive or other binary data; unpack it",
+            id="tar in gzip",
+        ),
+        pytest.param(b"\xff\xfe\x00 no text", "is no text file", id="no text"),
+        pytest.param(gzip.compress(HEADER.encode() + b"\n")[:-10], "damaged or cut off", id="gzip cut off"),
+        pytest.param(
+            gzip.compress(f"{HEADER}\n{row(0, GRAY)}\n".encode())[:-8] + bytes(8),
+            "damaged or cut off .CRC",
+            id="gzip checksum",
+        ),
+        pytest.param(b"\x1f\x8b" + b"junk" * 50, "damaged or cut off", id="gzip junk"),
+        pytest.param(
+            gzip.compress(HEADER.encode() + b"\n0," + b"9" * 2_000_000),
+            "line 2: no CSV .longer than 65536",
+            id="endless",
+        ),
+        pytest.param(
+            f'{HEADER}\n0,"'.encode() + (b"7 " * 5_000 + b"\n") * 20,
+            "line 2: no CSV .unexpected end of data",
+            id="open quote",
+        ),
+        pytest.param(
+            f"{HEADER}\n{row(0, GRAY)}\n\n{row(0, GRAY)}\n".encode(), "line 3: empty; remove it", id="empty line"
+        ),
     ],
 )
 def test_file_that_is_no_dataset_is_named(tmp_path: Path, content: bytes, message: str) -> None:

@@ -90,29 +90,45 @@ def _lines(text: io.TextIOWrapper, where: str) -> Iterator[str]:
 
 
 def _rows(lines: Iterator[str], where: str) -> Iterator[Row]:
-    reader = csv.reader(lines)
-    try:
-        # One variant in circulation has spaces before its column names, and another order.
-        header = [name.strip() for name in next(reader, [])]
-        if any("\0" in name for name in header):  # as in fer2013.tar.gz, the form of the original download
-            raise DatasetError(f"{where} holds an archive or other binary data; unpack it and give fer2013.csv")
-        missing = [name for name in COLUMNS if name not in header]
-        if missing and set(header) & set(COLUMNS):
-            found = printable(",".join(header), 60)
-            raise DatasetError(
-                f'{where}, line 1: the column {missing[0]} is missing, got "{found}"; give the whole file'
-            )
-        if sorted(header) != sorted(COLUMNS):
-            found = printable(",".join(header), 60)
-            raise DatasetError(
-                f'{where}, line 1: the header must be "{",".join(COLUMNS)}", got "{found}"; give fer2013.csv'
-            )
-        order = [header.index(name) for name in COLUMNS]
-        for fields in reader:
-            if fields:
-                yield _row(f"{where}, line {reader.line_num}", fields, order)
-    except csv.Error as error:
-        raise DatasetError(f"{where}, line {reader.line_num}: no CSV ({error}); download it again") from error
+    rows = _fields(lines, where)
+    # One variant in circulation has spaces before its column names, and another order.
+    header = [name.strip() for name in next(rows, (1, []))[1]]
+    if any("\0" in name for name in header):  # as in fer2013.tar.gz, the form of the original download
+        raise DatasetError(f"{where} holds an archive or other binary data; unpack it and give fer2013.csv")
+    missing = [name for name in COLUMNS if name not in header]
+    if missing and set(header) & set(COLUMNS):
+        found = printable(",".join(header), 60)
+        raise DatasetError(
+            f'{where}, line 1: the column {missing[0]} is missing, got "{found}"; '
+            f"the columns are {', '.join(COLUMNS)}: give the whole file, so named"
+        )
+    if sorted(header) != sorted(COLUMNS):
+        found = printable(",".join(header), 60)
+        raise DatasetError(
+            f'{where}, line 1: the header must be "{",".join(COLUMNS)}", got "{found}"; give fer2013.csv'
+        )
+    order = [header.index(name) for name in COLUMNS]
+    for number, fields in rows:
+        yield _row(f"{where}, line {number}", fields, order)
+
+
+def _fields(lines: Iterator[str], where: str) -> Iterator[tuple[int, list[str]]]:
+    """Number, from 1, and fields of each line. No field goes on in the next line, so a stray quote is told where it is.
+
+    Raises:
+        DatasetError: a line is no CSV, or empty before the end, where one may have been lost.
+    """
+    empty = 0
+    for number, line in enumerate(lines, start=1):
+        if not line.strip("\r\n"):
+            empty = empty or number
+            continue
+        if empty:
+            raise DatasetError(f"{where}, line {empty}: empty; remove it, or download the file again if a row is lost")
+        try:
+            yield number, next(csv.reader([line], strict=True), [])
+        except csv.Error as error:
+            raise DatasetError(f"{where}, line {number}: no CSV ({error}); download it again") from error
 
 
 def _row(where: str, fields: list[str], order: list[int]) -> Row:
