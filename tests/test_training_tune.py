@@ -36,7 +36,7 @@ from vire_edge.training.search.space import (
     epochs_within,
     suggest,
 )
-from vire_edge.training.search.storage import GRACE_SECONDS, open_storage, shown, storage_errors
+from vire_edge.training.search.storage import GRACE_SECONDS, open_storage, shown, sqlite_url, storage_errors
 from vire_edge.training.search.study import Released, Study, StudySettings, TrialRecord, best_of, read_studies
 from vire_edge.training.search.trial import trial_faces
 from vire_edge.training.search.worker import Job, Worker
@@ -86,6 +86,14 @@ def test_space_is_the_published_one() -> None:
         assert values.epochs in EPOCHS
         assert values.initializer in INITIALIZERS
     assert len({values.learning_rate for values in seen}) == 12
+
+
+def test_learning_rates_are_drawn_evenly_over_the_logarithm() -> None:
+    optuna = load_optuna()
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    rates = [suggest(study.ask(), None).learning_rate for _ in range(100)]
+    # A tenth of the whole range, but half of its logarithm.
+    assert 0.3 < sum(rate < 1e-3 for rate in rates) / len(rates) < 0.7
 
 
 @pytest.mark.parametrize(("limit", "choices"), [(None, EPOCHS), (60, (25, 50, 60)), (3, (3,))])
@@ -251,7 +259,7 @@ def test_reading_makes_neither_file_nor_tables(url: str, tmp_path: Path) -> None
         ("mysql+pymysql://me:p@ss/hush@db/vire", TrainingError, "escape @ as %40"),
         ("postgres me", TrainingError, "no database URL"),
         ("oracle9://u:hush@h/d?key=hush", DependencyError, "no such kind of database"),
-        ("mysql+pymysql://u:hush@h/d?key=hush", DependencyError, "mysql.pymysql://h/d: the database's driver"),
+        ("mysql+pymysql://u:hush@h/d?key=hush", DependencyError, "mysql.pymysql://h/d: .* pip install pymysql"),
         ("sqlite:////no/such/folder/study.db", StorageError, "unable to open database file"),
         ("sqlite:////dev/null/study.db", StorageError, "cannot be used"),
     ],
@@ -263,6 +271,12 @@ def test_storage_that_cannot_be_used_is_told_in_one_line_without_secrets(
         open_storage(url)
     assert "hush" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_storage_in_memory_is_refused() -> None:
+    for url in ("sqlite://", "sqlite:///:memory:"):
+        with pytest.raises(TrainingError, match="gone with each process; name a file"):
+            open_storage(url)
 
 
 def test_file_that_is_no_study_is_told(tmp_path: Path) -> None:
@@ -344,7 +358,7 @@ def test_wrong_names_are_answered_with_the_known_ones(options: list[str], messag
 
 @pytest.mark.timeout(400)  # Keras starts in four processes
 def test_killed_search_goes_on_and_ends_with_exactly_the_trials_asked_for(tmp_path: Path) -> None:
-    data, run = tiny_csv(tmp_path, per_class=30), tmp_path / "tune"
+    data, run = tiny_csv(tmp_path, per_class=30), tmp_path / "tune #1?"
     options = ["--trials", "2", "--epochs-limit", "2", "--scenario", "1"]
     command = [sys.executable, "-c", "from vire_edge.cli import main; main()", "tune", "--data", data, "--run", run]
     with subprocess.Popen(
@@ -362,16 +376,18 @@ def test_killed_search_goes_on_and_ends_with_exactly_the_trials_asked_for(tmp_pa
         assert time.monotonic() < deadline, "a worker outlives its command"
         time.sleep(0.05)
 
-    ((_, (_, before)),) = read_studies(f"sqlite:///{run / 'study.db'}").items()
+    ((_, (_, before)),) = read_studies(sqlite_url(run / "study.db")).items()
     result = CliRunner().invoke(app, [*map(str, command[3:]), *options])
     assert result.exit_code == 0, result.output
-    ((_, (_, trials)),) = read_studies(f"sqlite:///{run / 'study.db'}").items()
+    ((_, (_, trials)),) = read_studies(sqlite_url(run / "study.db")).items()
     done = [trial for trial in trials if trial.state in ("complete", "pruned")]
     assert len(done) == 2
     assert list(trials[: len(before)]) == [
         now if then.state in ("running", "waiting") else then for then, now in zip(before, trials, strict=False)
     ]
     assert any(trial.begun_as is not None for trial in done)
+    told_ends = [trial for trial in done if f"trial {trial.number}: {trial.state}" in result.output]
+    assert told_ends == [trial for trial in done if trial not in before]
     kept = [path.parent.name for path in run.rglob("kept.npz")]
     best = best_of(trials)
     assert best is not None
@@ -380,6 +396,7 @@ def test_killed_search_goes_on_and_ends_with_exactly_the_trials_asked_for(tmp_pa
     assert json.loads((run / "best.json").read_text())["vire-cnn-1"]["best"]["trial"] == best.number
     again = CliRunner().invoke(app, [*map(str, command[3:]), *options])
     assert "2 of 2 trials done" in again.output
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [run.name]
 
 
 def test_ctrl_c_gives_the_trials_back_and_tells_how_to_go_on(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from vire_edge.errors import StorageError
 from vire_edge.training.backend import load_optuna
 from vire_edge.training.report.content import Search
 from vire_edge.training.search.results import plotted
-from vire_edge.training.search.storage import shown
+from vire_edge.training.search.storage import shown, sqlite_url
 from vire_edge.training.search.study import read_studies
 
 
@@ -30,7 +30,7 @@ def read_searches(place: str) -> list[Search]:
         url, name, file = place, shown(place), _sqlite_file(place)
     else:
         file = Path(place) / "study.db"
-        url, name = f"sqlite:///{file.resolve()}", str(file)
+        url, name = sqlite_url(file), str(file)
     nothing = f"{name} holds no search of vire-edge tune; give its folder, or its storage URL"
     if file is not None:
         if not file.exists():

@@ -26,6 +26,11 @@ _NO_URL = (
     "the storage is no database URL; it looks like sqlite:///study.db or "
     "postgresql+psycopg://user:password@host/database; escape @ as %40"
 )
+_DRIVERS = {
+    "postgresql": "pip install 'psycopg[binary]' and begin the URL with postgresql+psycopg://",
+    "mysql": "pip install pymysql and begin the URL with mysql+pymysql://",
+}
+"""How to have a driver, by the kind of database."""
 _NO_HOST, _NO_DATABASE = re.compile(r"[@;=?#]"), re.compile(r"[@;=]")
 """What stands in a host or a database only where a part of the password or an option was taken for it."""
 
@@ -46,7 +51,9 @@ def open_storage(url: str, *, on_dead: Callable[[Any, Any], object] | None = Non
     optuna = load_optuna()
     parts = _parts(url)
     file = parts.database or ""
-    if to_read and _is_sqlite(parts) and not file.startswith((":memory:", "file:")) and not Path(file).is_file():
+    if _is_sqlite(parts) and file in ("", ":memory:"):
+        raise TrainingError("a storage in memory is gone with each process; name a file, such as sqlite:///study.db")
+    if to_read and _is_sqlite(parts) and not file.startswith("file:") and not Path(file).is_file():
         raise StorageError(f"{shown(url)} cannot be read (there is no such file); name the one that tune made")
     try:
         with storage_errors(url), warnings.catch_warnings():
@@ -66,6 +73,14 @@ def open_storage(url: str, *, on_dead: Callable[[Any, Any], object] | None = Non
         raise TrainingError(
             f"{shown(url)} was made by another version of Optuna; upgrade it with: optuna storage upgrade"
         ) from error
+
+
+def sqlite_url(file: Path) -> str:
+    """The URL of a file, whatever it is called."""
+    load_optuna()
+    import sqlalchemy  # noqa: PLC0415  # comes with Optuna
+
+    return str(sqlalchemy.engine.URL.create("sqlite", database=str(file.resolve())))
 
 
 def shown(url: str) -> str:
@@ -117,7 +132,7 @@ def storage_errors(url: str) -> Iterator[None]:
         cause = error.__cause__ or error
         raise DependencyError(
             f"{shown(url)}: the database's driver is not installed ({cause}); "
-            "install it, for PostgreSQL: pip install 'psycopg[binary]' and postgresql+psycopg://…"
+            f"{_DRIVERS.get(_parts(url).get_backend_name(), 'install it')}"
         ) from None
     except sqlalchemy.exc.ArgumentError:
         raise TrainingError(_NO_URL) from None

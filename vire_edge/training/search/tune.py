@@ -27,7 +27,7 @@ from vire_edge.errors import StorageError, TrainingError, VireError
 from vire_edge.training.architectures import ARCHITECTURES
 from vire_edge.training.backend import check_packages
 from vire_edge.training.data.dataset import check_place, load
-from vire_edge.training.rundir import check_writable
+from vire_edge.training.run_files import check_writable
 from vire_edge.training.search.events import (
     OnTuneEvent,
     StudyReady,
@@ -38,6 +38,7 @@ from vire_edge.training.search.events import (
     WorkerDied,
 )
 from vire_edge.training.search.space import Scenario
+from vire_edge.training.search.storage import sqlite_url
 from vire_edge.training.search.study import DONE, Study, StudySettings, best_of
 from vire_edge.training.search.trial import drop_weights, trial_faces
 from vire_edge.training.search.worker import Job, trial_folder, work
@@ -76,7 +77,7 @@ class TuneSettings:
     @property
     def url(self) -> str:
         """Of the storage."""
-        return self.storage or f"sqlite:///{self.run.resolve() / 'study.db'}"
+        return self.storage or sqlite_url(self.run / "study.db")
 
     def study_name(self, architecture: str, scenario: Scenario) -> str:
         """Of the search for one architecture."""
@@ -127,18 +128,18 @@ def tune(settings: TuneSettings, *, on_event: OnTuneEvent) -> bool:
             common = StudySettings(
                 architecture, scenario, settings.seed, settings.images, settings.epochs_limit, digest
             )
-            crew = Crew(settings, common, on_event)
-            done = crew.study.count(*DONE)
-            on_event(StudyReady(crew.study.name, settings.trials, done, len(faces.learn), len(faces.held_out)))
+            pool = WorkerPool(settings, common, on_event)
+            done = pool.study.count(*DONE)
+            on_event(StudyReady(pool.study.name, settings.trials, done, len(faces.learn), len(faces.held_out)))
             try:
-                crew.run()
+                pool.run()
             except KeyboardInterrupt:
                 return False
     return True
 
 
 @dataclass(slots=True)
-class Hand:
+class WorkerHandle:
     """A worker as its command sees it."""
 
     name: str
@@ -148,15 +149,15 @@ class Hand:
     """What it is at."""
 
 
-class Crew:
+class WorkerPool:
     """The workers of one study."""
 
     def __init__(self, settings: TuneSettings, common: StudySettings, on_event: OnTuneEvent) -> None:
         self._settings = settings
         self._common = common
         self._on_event = on_event
-        self._hands: list[Hand] = []
-        self._hired = 0
+        self._workers: list[WorkerHandle] = []
+        self._started = 0
         self._deaths = 0
         self.study = Study(settings.url, settings.study_name(common.architecture, common.scenario))
         self.study.agree(common)
@@ -176,23 +177,26 @@ class Crew:
                 self.study.release_silent()
                 running = self.study.count("running")
                 free = self._settings.trials - done - running
-                while len(self._hands) < self._settings.workers and sum(h.trial is None for h in self._hands) < free:
-                    self._hire()
-                if not self._hands and not waiting:
+                while (
+                    len(self._workers) < self._settings.workers
+                    and sum(worker.trial is None for worker in self._workers) < free
+                ):
+                    self._start()
+                if not self._workers and not waiting:
                     self._on_event(Waiting(running))
-                waiting = not self._hands
-                self._attend(seconds=1.0)
+                waiting = not self._workers
+                self._listen(seconds=1.0)
         finally:
             # Those that wait for a trial in vain, too.
-            self._dismiss()
+            self._stop_all()
         self._tidy()
 
-    def _hire(self) -> None:
+    def _start(self) -> None:
         name, settings = uuid.uuid4().hex, self._settings
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         # One worker in a new study always chooses the same; another one, or a resumed search, must not repeat it.
-        entropy = (settings.seed, self._hired, len(self.study.trials()))
+        entropy = (settings.seed, self._started, len(self.study.trials()))
         job = Job(
             worker=name,
             url=settings.url,
@@ -205,67 +209,76 @@ class Crew:
             sampler_seed=int(np.random.SeedSequence(entropy).generate_state(1)[0]),
             parallel=settings.workers > 1,
         )
-        process = context.Process(target=work, args=(job, theirs), name=f"tune-{self._hired}", daemon=True)
+        process = context.Process(target=work, args=(job, theirs), name=f"tune-{self._started}", daemon=True)
         with _deaf_to_ctrl_c():
             process.start()
         theirs.close()
-        self._hired += 1
-        self._hands.append(Hand(name, process, ours))
+        self._started += 1
+        self._workers.append(WorkerHandle(name, process, ours))
 
-    def _attend(self, *, seconds: float) -> None:
+    def _listen(self, *, seconds: float) -> None:
         """Hear the workers out, for so long at most while none has anything to tell."""
-        ready = wait([hand.connection for hand in self._hands], timeout=seconds)
-        for hand in [hand for hand in self._hands if hand.connection in ready]:
+        ready = wait([worker.connection for worker in self._workers], timeout=seconds)
+        for worker in [worker for worker in self._workers if worker.connection in ready]:
             try:
-                while hand.connection.poll():
-                    self._hear(hand, hand.connection.recv())
+                while worker.connection.poll():
+                    self._hear(worker, worker.connection.recv())
             except (EOFError, OSError):
-                self._bury(hand)
+                self._remove(worker)
 
-    def _hear(self, hand: Hand, event: TrialBegun | TrialEpoch | TrialEnded | VireError) -> None:
+    def _hear(self, worker: WorkerHandle, event: TrialBegun | TrialEpoch | TrialEnded | VireError) -> None:
         if isinstance(event, VireError):
             raise event
         if isinstance(event, TrialBegun):
-            hand.trial = event.number
+            worker.trial = event.number
         elif isinstance(event, TrialEnded):
-            hand.trial = None
+            worker.trial = None
             self._deaths = 0
             self._tidy()
         self._on_event(event)
 
-    def _bury(self, hand: Hand) -> None:
+    def _remove(self, worker: WorkerHandle) -> None:
         """Take leave of a worker that has ended, and of one that died, give back its trial."""
-        self._hands.remove(hand)
-        hand.process.join()
-        hand.connection.close()
-        if not hand.process.exitcode:
+        self._workers.remove(worker)
+        worker.process.join()
+        worker.connection.close()
+        if not worker.process.exitcode:
             return
         self._deaths += 1
-        left = self.study.release(hand.name)
+        left = self.study.release(worker.name)
         told = (None, False) if left is None else (left.number, left.queued)
-        self._on_event(WorkerDied(hand.process.exitcode, *told))
+        self._on_event(WorkerDied(worker.process.exitcode, *told))
         if self._deaths >= DEATHS_IN_A_ROW:
             raise TrainingError(
-                f"{self._deaths} workers died and no trial ended (the last with status {hand.process.exitcode}); "
+                f"{self._deaths} workers died and no trial ended (the last with status {worker.process.exitcode}); "
                 "is there enough memory? Try --workers 1, or fewer --images"
             )
 
-    def _dismiss(self) -> None:
+    def _stop_all(self) -> None:
         """Let every worker give its trial back and end."""
-        for hand in self._hands:
+        for worker in self._workers:
             with contextlib.suppress(OSError):
-                hand.connection.send("stop")
+                worker.connection.send("stop")
         deadline = time.monotonic() + STOP_SECONDS
         try:
-            for hand in self._hands:
-                hand.process.join(max(0.0, deadline - time.monotonic()))
+            for worker in self._workers:
+                worker.process.join(max(0.0, deadline - time.monotonic()))
         finally:
-            for hand in self._hands:
-                hand.process.kill()
-                hand.process.join()
-                self.study.release(hand.name)
-                hand.connection.close()
-            self._hands.clear()
+            for worker in self._workers:
+                worker.process.kill()
+                worker.process.join()
+                self._hear_the_last(worker)
+                self.study.release(worker.name)
+                worker.connection.close()
+            self._workers.clear()
+
+    def _hear_the_last(self, worker: WorkerHandle) -> None:
+        """The end of a trial that the study knew of before its worker's word was heard."""
+        with contextlib.suppress(EOFError, OSError):
+            while worker.connection.poll():
+                event = worker.connection.recv()
+                if isinstance(event, TrialEnded):
+                    self._on_event(event)
 
     def _tidy(self) -> None:
         """Delete the weights of the trials that have ended, but for the best one's."""
