@@ -3,7 +3,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from fer2013_samples import patterns
 from numpy.typing import NDArray
 
@@ -47,6 +46,15 @@ def test_shift_moves_by_at_most_its_share_and_repeats_the_edge() -> None:
     assert edges.min() >= 24 - 5
     assert edges.max() <= 24 + 5
     assert edges.std() > 1
+
+
+def test_shear_slants_by_at_most_its_slope_about_the_middle() -> None:
+    image = np.zeros((200, 48, 48), np.uint8)
+    image[:, :, 24:] = 240
+    moved = (augment(image, Augmentation(shear=0.2), rng()) < 120).sum(axis=2) - 24
+    assert 4 <= np.abs(moved).max() <= 0.2 * 23.5 + 0.5
+    assert np.abs(moved[:, 23:25]).max() <= 1
+    assert np.abs(moved[:, 0] + moved[:, -1]).max() <= 1, "the two ends go apart"
 
 
 def test_rotation_keeps_the_middle_in_place() -> None:
@@ -118,6 +126,17 @@ def test_scale_alone_keeps_a_square_square() -> None:
     assert 18 < heights.max() <= 16 * 1.3 + 1
 
 
+def test_zoom_stretches_and_squeezes_each_direction_apart() -> None:
+    images = np.zeros((200, 48, 48), np.uint8)
+    images[:, 16:32, 16:32] = 255
+    zoomed = augment(images, Augmentation(zoom=0.3), rng())
+    heights, widths = ((zoomed > 127).any(axis=axis).sum(axis=1) for axis in (2, 1))
+    for sides in (heights, widths):
+        assert 16 * 0.7 - 1 <= sides.min() <= 12
+        assert 20 <= sides.max() <= 16 * 1.3 + 1
+    assert abs(np.corrcoef(heights, widths)[0, 1]) < 0.3
+
+
 def test_erasing_puts_one_rectangle_into_its_share_of_the_faces() -> None:
     plain = np.full((400, 48, 48), 100, np.uint8)
     erased = augment(plain, Augmentation(erasing=0.5), rng()) != 100
@@ -137,12 +156,20 @@ def test_halved_changes_are_half_as_far_and_whole() -> None:
 def test_mixed_faces_have_mixed_targets() -> None:
     one_hot = np.eye(7, dtype=np.float32)[LABELS]
     images = np.repeat(np.array(LABELS, np.uint8) * 40, 48 * 48).reshape(-1, 48, 48)
-    mixed, targets, weights = mix(images, one_hot, np.arange(len(LABELS), dtype=np.float32), 1.0, rng())
+    mixed, targets, weights = mix(images, one_hot, np.ones(len(LABELS), np.float32), 1.0, rng())
     np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(mixed[:, 0, 0], targets @ np.arange(7) * 40, atol=0.51)
     assert (targets.max(axis=1) < 0.999).any()
-    assert weights.sum() == pytest.approx(np.arange(len(LABELS)).sum(), rel=1e-5)
+    np.testing.assert_allclose(weights, 1, atol=1e-6)
     assert mixed.dtype == np.uint8
+
+
+def test_as_much_is_learnt_of_a_weighty_face_mixed_as_alone() -> None:
+    one_hot, weights = np.eye(7, dtype=np.float32)[LABELS], np.arange(1, 8, dtype=np.float32)[LABELS]
+    _, targets, mixed = mix(np.zeros((len(LABELS), 48, 48), np.uint8), one_hot, weights, 1.0, rng())
+    np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-6)
+    # Over the batch each class has what its faces weigh, whichever they were laid over.
+    np.testing.assert_allclose(mixed @ targets, weights @ one_hot, rtol=1e-5)
 
 
 def test_votes_soften_the_labels_until_the_calm_end() -> None:

@@ -41,7 +41,7 @@ def test_card_says_which_epoch_was_kept_and_why(run: Path) -> None:
 
 
 def test_card_tells_of_all_that_a_recipe_did_and_of_nothing_else(run: Path) -> None:
-    recipe = replace(recipe_for("best", "cnn"), focal_gamma=1.5, patience=7, calm=0.25)
+    recipe = replace(recipe_for("best", "cnn"), focal_gamma=1.5, patience=7, calm=0.25, start_share=0.25)
     plain = card_of(run, preset="best", recipe=recipe)
     for line in (
         "- focal loss: an image counts less the surer its label is read, gamma 1.5\n",
@@ -51,13 +51,20 @@ def test_card_tells_of_all_that_a_recipe_did_and_of_nothing_else(run: Path) -> N
     ):
         assert line in plain
     assert "distillation" not in plain
+    assert "it began with" not in plain
     assert "votes of FER+" not in plain, "none were given"
+    directory = RunDirectory(run)
+    directory.write_json(
+        directory.data, directory.read_json(directory.data) | {"teachers": ["a" * 64, "b" * 64], "start_from": "c" * 64}
+    )
     taught = card_of(
         run, preset="best", recipe=recipe, teachers=(Path("a.onnx"), Path("b.onnx")), start_from=Path("old/vire.keras")
     )
     assert "- distillation: the mean answer of `a.onnx`, `b.onnx` makes 60% of what is to be read\n" in taught
     assert "unmixed, by the labels and teachers\n" in taught
     assert "weights of `vire.keras` to begin with" in taught
+    assert "- kept: 75% of what was learnt anew and 25% of the weights that it began with\n" in taught
+    assert f"- SHA-256 of the teacher `b.onnx` `{'b' * 64}`\n- SHA-256 of `vire.keras`, whose weights" in taught
     assert "class weights: none" in card_of(run, preset="paper-1")
 
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 from vire_edge.cli import app
 from vire_edge.emotions import shipped_model_path
 from vire_edge.errors import DatasetError, ModelError, TrainingError
+from vire_edge.training.data.dataset import load
 
 
 def invoke(*arguments: str | Path) -> Result:
@@ -25,7 +26,7 @@ def test_train_export_and_evaluate_follow_on_each_other(tmp_path: Path) -> None:
     data, run, out = tiny_csv(tmp_path), tmp_path / "run", tmp_path / "model.onnx"
     trained = invoke("train", "--data", data, "--run", run, "--epochs", "1", "--batch-size", "32")
     assert trained.exit_code == 0, trained.output
-    assert "84 training images: 0 repeats" in trained.output
+    assert "84 training images of FER2013's 28709: 0 repeats" in trained.output
     assert "epoch 1/1: loss" in trained.output
     assert "PublicTest accuracy" in trained.output
     again = invoke("train", "--run", run, "--resume")
@@ -56,9 +57,13 @@ def test_data_are_checked_without_training(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     result = invoke("train", "--data", tiny_csv(tmp_path, per_class=150), "--check-data")
     assert result.exit_code == 0, result.output
-    assert "1050 training images: 0 repeats, 0 with conflicting labels, 0 blank, 0 also in PublicTest" in result.output
+    assert (
+        "1050 training images of FER2013's 28709: 0 repeats, 0 with conflicting labels, 0 blank, 0 also in PublicTest"
+        in result.output
+    )
     assert "by class: angry 150, disgust 150, fear 150, happy 150, sad 150, surprise 150, neutral" in result.output
     assert "learning from 987, 63 held out, PublicTest 21" in result.output
+    assert f"the same in every form: {load(tmp_path / 'fer2013.csv', cache=tmp_path).digest()}" in result.output
     assert not (tmp_path / "runs").exists()
 
 
@@ -100,6 +105,7 @@ def test_wrong_options_are_answered_with_a_remedy(
         (["train", "--data", "x", "--fer-plus", "y"], "--fer-plus", "the recipe cnn/default takes nothing from FER+"),
         (["train", "--data", "x", "--teacher", "y"], "--teacher", "the recipe cnn/default imitates no teacher"),
         (["train", "--data", "x", "--preset", "fine-tune"], "--start-from", "such as models/vire.keras"),
+        (["train", "--data", "x", "--start-share", "0.5"], "--start-share", "cnn/default goes on from no network"),
         (["results", "--remark", "Words."], "--remark", "needs --add beside it"),
         (["train", "--run", "x", "--resume", "--epochs", "9"], "--epochs", "a run that is resumed has its own"),
         (["train", "--run", "x", "--resume", "--teacher", "y"], "--teacher", "a run that is resumed has its own"),

@@ -122,8 +122,17 @@ def save_graph(path: Path, *, taken: str = "face", side: int = 48, flat: bool = 
 def test_foreign_model_is_refused_with_what_it_takes_or_gives(tmp_path: Path, other: dict[str, Any], told: str) -> None:
     path = save_graph(tmp_path / "model.onnx", **other)
     assert re.search(
-        rf"model\.onnx is no model of this contract \({told}", message_of(lambda: run_file(path, FACES), ModelError)
+        rf"model\.onnx is no model that reads faces \({told}", message_of(lambda: run_file(path, FACES), ModelError)
     )
+
+
+def test_file_that_is_no_model_is_told_without_the_librarys_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("# A guide\n")
+    told = message_of(lambda: run_file(path, FACES), ModelError)
+    assert "README.md is no model that reads faces (" in told
+    assert "protobuf parsing failed); export one with: vire-edge export" in told
+    assert "ONNXRuntimeError" not in told
 
 
 def test_model_without_weights_costs_nothing_and_is_read(tmp_path: Path) -> None:

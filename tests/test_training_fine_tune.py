@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +11,12 @@ import pytest
 from fer2013_samples import patterns, tiny_csv
 from test_training_cli import invoke
 
-from vire_edge.errors import ModelError
+from vire_edge.errors import ModelError, TrainingError
 from vire_edge.training.architectures import Plan, build
 from vire_edge.training.backend import load_keras
 from vire_edge.training.evaluation.reading import load_start, predict
 from vire_edge.training.settings import stored_settings
+from vire_edge.training.train import train
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,6 +55,16 @@ def test_fine_tuning_begins_with_what_the_network_knows(trained: Path, tmp_path:
     assert metrics["public_test"]["accuracy"] > 0.8
     assert f"before, public test: accuracy {metrics['before']['public_test']['accuracy']:.4f}" in result.output
     assert "--start-from cnn.keras" in stored_settings(run).command
+
+    # As if it had been killed in its first epoch: the network is still to be begun with.
+    for name in ("checkpoint.npz", "kept.npz", "history.json"):
+        (run / name).unlink()
+    other = tmp_path / "cnn.keras"
+    other.write_bytes(trained.read_bytes())
+    with zipfile.ZipFile(other, "a") as archive:
+        archive.writestr("note", "another file")
+    with pytest.raises(TrainingError, match=r"cnn\.keras is another file than .* was started with"):
+        train(replace(stored_settings(run), start_from=other), on_event=lambda _: None, resume=True)
 
 
 def test_fine_tuning_without_a_network_is_a_mistake(tmp_path: Path) -> None:

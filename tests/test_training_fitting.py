@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fer2013_samples import patterns
+from numpy.typing import NDArray
 
 from vire_edge.errors import TrainingError
 from vire_edge.training.architectures import Plan, build
@@ -50,9 +51,11 @@ def fitting(
     run: Path,
     *,
     stop_after: int = 99,
+    learn: Faces = LEARN,
     recipe: Recipe = RECIPE,
     events: list[Event] | None = None,
     directory: RunDirectory | None = None,
+    start: list[NDArray[Any]] | None = None,
 ) -> Fitting:
     def on_event(event: Event) -> None:
         if events is not None:
@@ -61,7 +64,7 @@ def fitting(
             raise Stopped
 
     run.mkdir(exist_ok=True)
-    batches, network = Batches(LEARN, recipe, seed=1), small_network()
+    batches, network = Batches(learn, recipe, seed=1), small_network()
     compile_for(network, recipe, steps_per_epoch=len(batches))
     return Fitting(
         network,
@@ -71,6 +74,7 @@ def fitting(
         seed=1,
         run=directory or RunDirectory(run),
         on_event=on_event,
+        start=start,
     )
 
 
@@ -108,7 +112,7 @@ def test_restored_run_goes_on_as_if_it_had_not_stopped(whole: Fitting, whole_run
 
 def test_averaged_weights_and_statistics_are_measured_and_kept(whole: Fitting, whole_run: Path) -> None:
     run = RunDirectory(whole_run)
-    checkpoint, kept = run.load_checkpoint(), run.load_weights()
+    checkpoint, (kept, epoch) = run.load_checkpoint(), run.load_weights()
     for array, averaged in zip(kept, checkpoint.averaged, strict=True):
         np.testing.assert_array_equal(array, averaged)
     assert not np.array_equal(kept[3], checkpoint.weights[3]), "the moving mean of batch norm"
@@ -116,7 +120,7 @@ def test_averaged_weights_and_statistics_are_measured_and_kept(whole: Fitting, w
     network.set_weights(kept)
     measured = cross_entropy(predict(network, HELD_OUT.images), HELD_OUT.labels)
     assert measured == pytest.approx(whole.history[-1].held_out_loss, abs=1e-5)
-    assert whole.kept_epoch == RECIPE.epochs
+    assert whole.kept_epoch == epoch == RECIPE.epochs
 
 
 def test_an_epochs_loss_is_the_mean_over_its_faces(tmp_path: Path) -> None:
@@ -140,6 +144,38 @@ def test_an_epochs_loss_is_the_mean_over_its_faces(tmp_path: Path) -> None:
         wanted.append(cross_entropy(answers, targets.argmax(axis=1)))
     np.testing.assert_allclose(batches, wanted, rtol=0.2)
     assert run.history[0].accuracy * 56 == pytest.approx(round(run.history[0].accuracy * 56), abs=1e-3)
+
+
+def test_a_face_counts_by_the_weight_of_its_class(tmp_path: Path) -> None:
+    # Six faces of one class and two of another, one in a batch; nothing is learnt, and dropout is the same each time.
+    learn = LEARN.take(np.arange(2, 10))
+    recipe = replace(RECIPE, epochs=1, batch_size=1, learning_rate=0.0, calm=1.0, averaging=0.0, augmentation=NONE)
+    losses = []
+    for power in (0.0, 1.0):
+        events: list[Event] = []
+        weighing = replace(recipe, class_weight_power=power)
+        fitting(tmp_path / str(power), learn=learn, recipe=weighing, events=events).run_epochs()
+        means = [event.loss for event in events if isinstance(event, BatchDone)]
+        losses.append(np.diff(np.arange(1, 9) * means, prepend=0))
+    alike, weighted = losses
+    np.testing.assert_allclose(np.sort(weighted / alike), [4 / 6] * 6 + [2] * 2, rtol=1e-3)
+
+
+def test_network_that_a_run_goes_on_from_keeps_its_share_over_a_stop(tmp_path: Path) -> None:
+    recipe, begun = replace(RECIPE, start_share=0.25, keep_best=False), small_network().get_weights()
+    fitting(tmp_path / "whole", recipe=recipe, start=begun).run_epochs()
+    run = RunDirectory(tmp_path / "whole")
+    kept, _ = run.load_weights()
+    for weights, learnt, old in zip(kept, run.load_checkpoint().averaged, begun, strict=True):
+        np.testing.assert_allclose(weights, 0.75 * learnt + 0.25 * old, atol=1e-6)
+
+    with pytest.raises(Stopped):
+        fitting(tmp_path / "stopped", recipe=recipe, start=begun, stop_after=2).run_epochs()
+    resumed = fitting(tmp_path / "stopped", recipe=recipe)
+    resumed.restore()
+    resumed.run_epochs()
+    for weights, uninterrupted in zip(RunDirectory(tmp_path / "stopped").load_weights()[0], kept, strict=True):
+        np.testing.assert_allclose(weights, uninterrupted, atol=1e-5)
 
 
 def test_patience_ends_a_run_that_gets_no_better_and_keeps_its_best_epoch(tmp_path: Path) -> None:
@@ -185,6 +221,16 @@ def test_focal_loss_counts_sure_images_less() -> None:
     sure[0, 0], unsure[0, 0] = 0.9, 0.5
     focal = [float(network.loss(label, answer)) for answer in (sure, unsure)]
     np.testing.assert_allclose(focal, [-(0.1**2) * np.log(0.9), -(0.5**2) * np.log(0.5)], rtol=1e-4)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 2.0])
+def test_loss_spreads_the_smoothed_share_of_a_label_over_all_classes(gamma: float) -> None:
+    network = small_network()
+    compile_for(network, replace(RECIPE, focal_gamma=gamma, label_smoothing=0.14), steps_per_epoch=1)
+    label, answer = np.eye(7)[:1], np.array([[0.7, 0.1, 0.06, 0.05, 0.04, 0.03, 0.02]])
+    wanted = np.array([0.88, *[0.02] * 6])
+    loss = -(wanted * (1 - answer) ** gamma * np.log(answer)).sum()
+    assert float(network.loss(label, answer)) == pytest.approx(loss, rel=1e-4)
 
 
 def test_average_begins_with_the_weights_and_follows_them_ever_more_slowly() -> None:

@@ -73,6 +73,20 @@ def test_paired_difference_knows_more_than_two_intervals() -> None:
     assert lead.beyond_chance
 
 
+def test_paired_interval_is_that_of_images_drawn_with_replacement() -> None:
+    first, second, rng = readings(0.6, 1), readings(0.65, 2), np.random.default_rng(9)
+    slow = []
+    for _ in range(800):
+        some = rng.integers(0, len(LABELS), len(LABELS))
+        ours, theirs = (measure(np.eye(7)[read[some]], LABELS[some]) for read in (second, first))
+        slow.append((ours.accuracy - theirs.accuracy, ours.macro_f1 - theirs.macro_f1))
+    lead = compare(LABELS, second, first)
+    low, high = np.quantile(slow, [0.025, 0.975], axis=0)
+    for index, interval in enumerate((lead.accuracy_interval, lead.macro_f1_interval)):
+        assert interval.low == pytest.approx(low[index], abs=0.008)
+        assert interval.high == pytest.approx(high[index], abs=0.008)
+
+
 def test_two_equally_good_models_have_no_lead_beyond_chance() -> None:
     lead = compare(LABELS, readings(0.6, 1), readings(0.6, 2))
     assert lead.accuracy_interval.low < 0 < lead.accuracy_interval.high

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fer2013_samples import HEADER, fer_plus_csv, patterns, row, tiny_csv, write_classes, write_folders
+from run_samples import REPEATS, csv_with_repeats
 
 from vire_edge.domain import EMOTIONS
 from vire_edge.errors import DatasetError, TrainingError
@@ -99,6 +100,14 @@ def test_leaks_are_dropped_on_request_where_the_recipe_does_not_clean(tmp_path: 
     assert distinct == [21, 19]
     assert not cleaning.repeats_of(kept.learn, kept.held_out).any()
     assert not cleaning.repeats_of(dropped.learn, dropped.evaluation).any()
+
+
+def test_recipe_that_cleans_neither_learns_nor_calibrates_with_images_of_public_test(tmp_path: Path) -> None:
+    material = gather(replace(settings(tmp_path), data=csv_with_repeats(tmp_path)))
+    used = material.learn.followed_by(material.held_out)
+    assert not cleaning.repeats_of(used, material.evaluation).any()
+    assert (len(used), material.ready.left_out) == (14 - REPEATS, REPEATS)
+    assert cleaning.repeats_of(material.evaluation, material.training).sum() == REPEATS, "what the figures leave out"
 
 
 def test_own_faces_are_repeated_and_a_fifth_of_each_class_is_set_aside(tmp_path: Path) -> None:

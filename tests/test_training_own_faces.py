@@ -40,7 +40,7 @@ def test_own_faces_beside_fer2013_are_learnt_from_and_measured_apart(tmp_path: P
     of_fer_plus = ("--fer-plus", votes, "--fer-plus-as", "majority")
     trained = invoke("train", "--data", tiny_csv(tmp_path), "--faces", mine, *of_fer_plus, *others)
     assert trained.exit_code == 0, trained.output
-    assert "84 training images: 0 repeats" in trained.output
+    assert "84 training images of FER2013's 28709: 0 repeats" in trained.output
     assert "by class: angry 12, disgust 12, " in trained.output
     assert "FER+ votes as majority: 0 images left out that show no face, 0 undecided" in trained.output
     own = json.loads((run / "data.json").read_text())["own"]

@@ -16,7 +16,8 @@ from typer.testing import CliRunner, Result
 from vire_edge.cli import app
 from vire_edge.errors import DatasetError, DependencyError, ModelError, StorageError, TrainingError
 from vire_edge.training.backend import check_packages
-from vire_edge.training.rundir import RunDirectory, check_writable
+from vire_edge.training.run_files import check_writable
+from vire_edge.training.rundir import RunDirectory
 
 
 def invoke(*arguments: str | Path) -> Result:

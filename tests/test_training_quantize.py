@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from vire_edge.errors import ModelError, StorageError, TrainingError
 from vire_edge.training.architectures import ARCHITECTURES, Plan, build, multiply_adds
 from vire_edge.training.backend import KerasModel, load_keras, load_onnx
 from vire_edge.training.data.dataset import Faces
+from vire_edge.training.data.material import gather
 from vire_edge.training.evaluation.metrics import fit_temperature
 from vire_edge.training.evaluation.reading import read_faces
 from vire_edge.training.export import (
@@ -33,6 +35,7 @@ from vire_edge.training.export import (
 )
 from vire_edge.training.int8_export import export_int8
 from vire_edge.training.quantize import quantize
+from vire_edge.training.settings import stored_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,14 @@ def test_temperature_is_fitted_anew(exported: Exported) -> None:
     assert fit_temperature(probabilities, faces.labels) == pytest.approx(1.0, abs=0.01)
 
 
+def test_ranges_and_temperature_come_from_the_runs_held_out_faces(exported: Exported) -> None:
+    material = gather(stored_settings(exported.run))
+    shown, float32 = material.evaluation.images[..., None], exported.model.read_bytes()
+    wanted, other = (run_bytes(quantize(float32, faces), shown) for faces in (material.held_out, material.evaluation))
+    assert np.abs(wanted - other).max() > 0.001, "the two would not tell apart what it was made with"
+    np.testing.assert_allclose(run_bytes(exported.int8.read_bytes(), shown), wanted, rtol=0, atol=1e-6)
+
+
 def test_other_data_than_the_run_learnt_from_is_refused(exported: Exported, tmp_path: Path) -> None:
     other = tiny_csv(tmp_path, per_class=13)
     with pytest.raises(TrainingError, match=r"learnt from other images .*--data"):
@@ -163,9 +174,24 @@ def test_graph_without_a_dense_layer_at_its_end_is_refused() -> None:
         quantize(model.SerializeToString(), Faces(images, np.array(labels, np.int64)))
 
 
+def test_any_number_of_held_out_faces_gives_the_ranges(exported: Exported) -> None:
+    images, labels = patterns(3, 13)
+    for count, used in ((91, 64), (20, 20)):
+        faces = Faces(images[:count], np.array(labels[:count], np.int64))
+        content = quantize(exported.model.read_bytes(), faces)
+        assert run_bytes(content, images[:2, ..., None]).shape == (2, 7)
+        told = load_onnx().load_from_string(content).metadata_props
+        assert f"ranges of {used} held-out" in next(entry.value for entry in told if "quantization" in entry.key)
+
+
 def test_place_that_cannot_be_written_is_known_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for path, problem in ((tmp_path / "file" / "m.onnx", "Not a directory|File exists"), (tmp_path, "Is a directory")):
+    os.mkfifo(tmp_path / "pipe")
+    for path, problem in (
+        (tmp_path / "file" / "m.onnx", "Not a directory|File exists"),
+        (tmp_path, "Is a directory"),
+        (tmp_path / "pipe", "it is no regular file"),
+    ):
         with pytest.raises(StorageError, match=f"cannot be written .({problem}).; name another file"):
             prepare_place(path)
         with pytest.raises(StorageError):

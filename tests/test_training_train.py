@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from fer2013_samples import fer_plus_csv, patterns, tiny_csv
+from run_samples import finished_run
 
 from vire_edge.domain import EMOTIONS
 from vire_edge.emotions import shipped_model_path
@@ -22,11 +23,16 @@ from vire_edge.errors import DependencyError, TrainingError
 from vire_edge.training import backend
 from vire_edge.training.architectures import ARCHITECTURES, Plan, build
 from vire_edge.training.card import model_card
+from vire_edge.training.data.augment import NONE, Augmentation
+from vire_edge.training.data.material import gather
+from vire_edge.training.evaluation.metrics import cross_entropy
+from vire_edge.training.evaluation.reading import load_network, predict
 from vire_edge.training.export import PARITY, calibrated, run_file
-from vire_edge.training.finish import export_run
-from vire_edge.training.progress import BatchDone, DataReady, EpochDone, Event, Stage
+from vire_edge.training.finish import export_run, finish
+from vire_edge.training.progress import BatchDone, DataReady, EpochDone, Event, OnEvent, Stage
 from vire_edge.training.recipes import PRESETS, recipe_for
-from vire_edge.training.rundir import RunDirectory
+from vire_edge.training.report.results import summarize
+from vire_edge.training.rundir import Checkpoint, RunDirectory
 from vire_edge.training.settings import stored_settings
 from vire_edge.training.train import RunResult, TrainSettings, train
 
@@ -80,8 +86,18 @@ def result(data: Path, events: list[Event], tmp_path_factory: pytest.TempPathFac
     return train(best_settings(data, tmp_path_factory.mktemp("runs") / "whole"), on_event=events.append)
 
 
+def interrupt_in(epoch: int) -> OnEvent:
+    """Presses Ctrl-C after each batch of an epoch."""
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, BatchDone) and event.epoch == epoch:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return interrupt
+
+
 def weights(run: Path) -> list[Any]:
-    return RunDirectory(run).load_weights()
+    return RunDirectory(run).load_weights()[0]
 
 
 def test_paper_presets_hold_the_published_values() -> None:
@@ -93,10 +109,11 @@ def test_paper_presets_hold_the_published_values() -> None:
         ("paper-2", "alexnet"): (0.000248422, 8, 150, "lecun_normal"),
         ("paper-2", "densenet"): (0.000433757, 8, 150, "he_normal"),
     }
+    moved = Augmentation(rotation_degrees=10, shift=0.1, shear=0.1, zoom=0.1, flip=True)
     for (preset, name), values in published.items():
         recipe = recipe_for(preset, name)
         assert (recipe.learning_rate, recipe.batch_size, recipe.epochs, recipe.initializer) == values
-        assert recipe.augmentation.changes_nothing == (preset == "paper-1")
+        assert recipe.augmentation == (NONE if preset == "paper-1" else moved)
     assert all(name in ARCHITECTURES for recipes in PRESETS.values() for name in recipes)
 
 
@@ -132,6 +149,20 @@ def test_kept_epoch_is_the_one_with_the_lowest_held_out_loss(result: RunResult) 
     assert result.kept_epoch == min(history, key=lambda record: record.held_out_loss).epoch
 
 
+def test_temperature_is_fitted_on_held_out_faces_and_never_on_those_measured_on(data: Path, tmp_path: Path) -> None:
+    directory, network = RunDirectory(finished_run(tmp_path / "run", data)), build("cnn", Plan())
+    directory.save_weights(network.get_weights(), epoch=3)
+    settings = stored_settings(directory.path)
+    material = gather(settings)
+    # By the labels of the held-out faces the network is too unsure, by those that it is measured on too sure.
+    read, wrong = (
+        replace(faces, labels=(predict(network, faces.images).argmax(axis=1) + miss) % 7)
+        for faces, miss in ((material.held_out, 0), (material.evaluation, 1))
+    )
+    material = replace(material, held_out=read, evaluation=wrong)
+    assert finish(directory, settings, material, epoch=3, on_event=lambda _: None)["temperature"] < 0.3
+
+
 def test_killed_and_resumed_run_ends_as_an_uninterrupted_one(result: RunResult, data: Path, tmp_path: Path) -> None:
     run = tmp_path / "killed"
     script = KILLED_RUN.format(tests=str(Path(__file__).parent), data=str(data), run=str(run))
@@ -150,12 +181,8 @@ def test_killed_and_resumed_run_ends_as_an_uninterrupted_one(result: RunResult, 
 
 
 def test_ctrl_c_leaves_a_usable_run_that_can_be_resumed(data: Path, tmp_path: Path) -> None:
-    def interrupt(event: Event) -> None:
-        if isinstance(event, BatchDone) and event.epoch == 2:
-            os.kill(os.getpid(), signal.SIGINT)
-
     settings = TrainSettings(data, tmp_path / "run", recipe=replace(RECIPE, epochs=2))
-    stopped = train(settings, on_event=interrupt)
+    stopped = train(settings, on_event=interrupt_in(2))
     assert (stopped.interrupted, stopped.epochs) == (True, 1)
     assert run_file(stopped.run / "model.onnx", patterns(2, 1)[0]).shape == (7, 7)
     assert {"confusion.csv", "confusion.png", "history.png"} <= {path.name for path in stopped.run.iterdir()}
@@ -163,12 +190,44 @@ def test_ctrl_c_leaves_a_usable_run_that_can_be_resumed(data: Path, tmp_path: Pa
     assert (finished.interrupted, finished.epochs) == (False, 2)
 
 
-def test_ctrl_c_before_the_first_epoch_leaves_a_run_to_go_on_with(data: Path, tmp_path: Path) -> None:
-    def interrupt(event: Event) -> None:
-        if isinstance(event, BatchDone):
-            os.kill(os.getpid(), signal.SIGINT)
+def test_resumed_run_has_no_results_until_it_ends_again(data: Path, tmp_path: Path) -> None:
+    def die(event: Event) -> None:
+        if not isinstance(event, EpochDone):
+            return
+        raise MemoryError
 
-    result = train(TrainSettings(data, tmp_path / "run", recipe=RECIPE), on_event=interrupt)
+    run = RunDirectory(tmp_path / "run")
+    train(TrainSettings(data, run.path, recipe=replace(RECIPE, epochs=3)), on_event=interrupt_in(2))
+    assert run.read_json(run.metrics)["epoch"] == 1
+    with pytest.raises(MemoryError):
+        train(stored_settings(run.path), on_event=die, resume=True)
+    assert not any(path.exists() for path in (run.metrics, run.keras_model, run.onnx_model))
+    with pytest.raises(TrainingError, match="not finished"):
+        summarize(run.path)
+
+
+def test_figures_are_of_the_epoch_whose_weights_were_kept(data: Path, tmp_path: Path) -> None:
+    def die(_run: RunDirectory, _checkpoint: Checkpoint) -> None:
+        raise MemoryError
+
+    recipe = replace(RECIPE, epochs=3, keep_best=False)
+    path = tmp_path / "run"
+    train(TrainSettings(data, path, recipe=recipe), on_event=interrupt_in(2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunDirectory, "save_checkpoint", die)
+        with pytest.raises(MemoryError):
+            train(stored_settings(path), on_event=lambda _: None, resume=True)
+    stopped = train(stored_settings(path), on_event=interrupt_in(2), resume=True)
+    assert stopped.kept_epoch == 2
+    record = RunDirectory(path).read_history()[1]
+    network = load_network(RunDirectory(path).keras_model)
+    held_out = gather(stored_settings(path)).held_out
+    measured = cross_entropy(predict(network, held_out.images), held_out.labels)
+    assert measured == pytest.approx(record.held_out_loss, abs=1e-5)
+
+
+def test_ctrl_c_before_the_first_epoch_leaves_a_run_to_go_on_with(data: Path, tmp_path: Path) -> None:
+    result = train(TrainSettings(data, tmp_path / "run", recipe=RECIPE), on_event=interrupt_in(1))
     assert (result.interrupted, result.epochs, result.metrics) == (True, 0, {})
     assert stored_settings(tmp_path / "run").recipe == RECIPE
 
@@ -188,6 +247,12 @@ def test_resume_with_other_images_is_refused(result: RunResult, tmp_path: Path) 
 def test_resume_without_the_votes_is_refused(result: RunResult) -> None:
     with pytest.raises(TrainingError, match="other images"):
         train(replace(stored_settings(result.run), fer_plus=None), on_event=lambda _: None, resume=True)
+
+
+def test_resume_with_another_teacher_is_refused(result: RunResult) -> None:
+    other = shipped_model_path().with_name("vire-int8.onnx")
+    with pytest.raises(TrainingError, match=r"vire-int8\.onnx is another file than .*put the former one back"):
+        train(replace(stored_settings(result.run), teachers=(other,)), on_event=lambda _: None, resume=True)
 
 
 def test_votes_that_the_recipe_would_ignore_are_refused(data: Path, tmp_path: Path) -> None:
@@ -219,6 +284,15 @@ def test_run_stopped_while_its_first_checkpoint_was_written_begins_anew(result: 
     again = train(stored_settings(tmp_path), on_event=lambda _: None, resume=True)
     assert again.epochs == result.epochs
     assert again.metrics["public_test"]["loss"] == pytest.approx(result.metrics["public_test"]["loss"], abs=1e-4)
+
+
+def test_complete_run_says_so_when_it_is_resumed(result: RunResult, tmp_path: Path) -> None:
+    for path in result.run.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    events: list[Event] = []
+    again = train(stored_settings(tmp_path), on_event=events.append, resume=True)
+    assert Stage(f"{tmp_path} is complete; only its end is done again") in events
+    assert again.metrics == result.metrics
 
 
 def test_damaged_checkpoint_is_named(result: RunResult, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import enum
 import importlib
 import importlib.util
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -51,6 +52,8 @@ def load_keras() -> Any:
     if "keras" in sys.modules:
         return sys.modules["keras"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # "triggered tf.function retracing", where two networks read one after another: advice for whoever writes the loop.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     # TensorFlow 2.21 writes two notes on oneDNN before its own switch takes effect.
     with quiet_stderr():
         return _require("keras")

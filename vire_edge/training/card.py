@@ -181,6 +181,12 @@ def _data(data: dict[str, Any], settings: TrainSettings) -> str:
             f"Beside it {own['learnt']} of a user's own faces, {own['repeats']} times in an epoch; {own['set_aside']} "
             f"more ({drawn}) were never learnt from. Digest `{own['digest']}`."
         )
+    files = [
+        (f"the teacher `{path.name}`", digest)
+        for path, digest in zip(settings.teachers, data.get("teachers", ()), strict=False)
+    ]
+    if settings.start_from is not None and data.get("start_from"):
+        files.append((f"`{settings.start_from.name}`, whose weights it began with,", data["start_from"]))
     return f"""\
 ## Data
 
@@ -191,7 +197,7 @@ labels; {verdict}.
 {"".join(f"{chr(10)}{note}{chr(10)}" for note in notes)}
 - dataset digest `{data["dataset_digest"]}`
 - digest of the images learnt from `{data["split_digest"]}`
-"""
+{"".join(f"- SHA-256 of {name} `{digest}`{chr(10)}" for name, digest in files)}"""
 
 
 def _table(rows: list[list[Any]]) -> str:

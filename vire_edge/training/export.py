@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -144,6 +145,8 @@ def prepare_place(path: Path) -> None:
     else:
         if path.is_dir():
             problem = os.strerror(errno.EISDIR)
+        elif path.exists() and not path.is_file():
+            problem = "it is no regular file"
         elif not os.access(path.parent, os.W_OK):
             problem = os.strerror(errno.EACCES)
     if problem:
@@ -162,6 +165,8 @@ def write_model(path: Path, content: bytes) -> None:
         half.write_bytes(content)
         half.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            half.unlink(missing_ok=True)
         raise StorageError(f"{path} cannot be written ({error.strerror}); name another file") from error
 
 
@@ -208,11 +213,13 @@ def open_model(path: Path) -> Reader:
 
 
 def _breach(path: Path, what: str) -> ModelError:
-    return ModelError(f"{path} is no model of this contract ({what}); export one with: vire-edge export")
+    return ModelError(f"{path} is no model that reads faces ({what}); export one with: vire-edge export")
 
 
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    """ONNX Runtime's words, without its name, number and constant before them."""
+    words = next(iter(str(error).strip().splitlines()), "")
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", words).rstrip(".") or type(error).__name__
 
 
 def run_file(path: Path, faces: NDArray[np.uint8]) -> NDArray[np.float32]:

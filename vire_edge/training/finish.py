@@ -48,7 +48,7 @@ def finish(
         run: its directory, with chosen weights and data digests.
         settings: the run's.
         material: its held-out faces fit the temperature; the evaluation and own faces set aside are measured on.
-        epoch: the chosen one, from 1.
+        epoch: the chosen one, from 1, unless the weights tell it: a kill may have left newer ones than the checkpoint.
         on_event: told of the stages.
 
     Returns:
@@ -56,7 +56,8 @@ def finish(
     """
     recipe = settings.effective_recipe
     network = build(settings.architecture, Plan(recipe.initializer, recipe.dropout))
-    network.set_weights(run.load_weights())
+    weights, of_epoch = run.load_weights()
+    network.set_weights(weights)
     run.save_model(run.keras_model, network)
 
     on_event(Stage("calibrating and measuring"))
@@ -64,7 +65,7 @@ def finish(
     of_held_out = predict(network, held_out.images)
     temperature = fit_temperature(of_held_out, held_out.labels)
     metrics = {
-        "epoch": epoch,
+        "epoch": of_epoch or epoch,
         "temperature": temperature,
         "held_out": measure(tempered(of_held_out, temperature), held_out.labels).as_dict(),
     }

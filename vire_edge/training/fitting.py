@@ -109,6 +109,7 @@ class Fitting:
         seed: int,
         run: RunDirectory,
         on_event: OnEvent,
+        start: list[NDArray[Any]] | None = None,
     ) -> None:
         self._model = model
         self._batches = batches
@@ -118,6 +119,7 @@ class Fitting:
         self._run = run
         self._on_event = on_event
         self._average = Average(recipe.averaging)
+        self._start = (start or []) if recipe.start_share else []
         self._step = 0
         self._started = 0.0
         # Of the epoch under way: faces learnt from, and their mean loss and accuracy.
@@ -134,7 +136,7 @@ class Fitting:
 
     def restore(self) -> None:
         """Go back to where the run's checkpoint was made."""
-        weights, optimizer, averaged = self._run.load_checkpoint()
+        weights, optimizer, averaged, self._start = self._run.load_checkpoint()
         try:
             self._model.set_weights(weights)
             for variable, value in zip(self._model.optimizer.variables, optimizer, strict=True):
@@ -203,8 +205,7 @@ class Fitting:
     def _end(self, epoch: int) -> None:
         seconds = time.monotonic() - self._started
         current = self._model.get_weights()
-        if self._recipe.averaging:
-            self._model.set_weights(self._average.values)
+        self._model.set_weights(self._kept_of(current))
         probabilities = predict(self._model, self._held_out.images)
         record = EpochRecord(
             epoch=epoch + 1,
@@ -218,16 +219,24 @@ class Fitting:
         if not math.isfinite(record.held_out_loss):
             raise TrainingError(
                 f"the training diverged in epoch {record.epoch}: its held-out loss is {record.held_out_loss}; "
-                "begin anew with a lower --learning-rate"
+                "begin anew in another folder, with a lower --learning-rate"
             )
         self.history.append(record)
         kept = self.kept_epoch == record.epoch
-        if kept:
-            self._run.save_weights(self._model.get_weights())
-        self._model.set_weights(current)
-        # In this order a kill in between leaves a checkpoint that repeats the epoch, never one that skips it.
+        # In this order a kill in between leaves a checkpoint that repeats the epoch, never one that skips it, and no
+        # chosen weights of an epoch that the history does not know.
         self._run.write_history(self.history)
+        if kept:
+            self._run.save_weights(self._model.get_weights(), record.epoch)
+        self._model.set_weights(current)
         numpy_of = load_keras().ops.convert_to_numpy
         optimizer = [numpy_of(variable) for variable in self._model.optimizer.variables]
-        self._run.save_checkpoint(Checkpoint(current, optimizer, self._average.values))
+        self._run.save_checkpoint(Checkpoint(current, optimizer, self._average.values, self._start))
         self._on_event(EpochDone(record, self._recipe.epochs, kept))
+
+    def _kept_of(self, current: list[NDArray[Any]]) -> list[NDArray[Any]]:
+        """What is evaluated of an epoch: its weights, or their average over steps, with the start's share."""
+        learnt, share = self._average.values if self._recipe.averaging else current, self._recipe.start_share
+        if not self._start:
+            return learnt
+        return [(1 - share) * new + share * old for new, old in zip(learnt, self._start, strict=True)]

@@ -7,7 +7,8 @@ from vire_edge.training.backend import check_packages
 from vire_edge.training.data.dataset import check_place
 from vire_edge.training.data.fer_plus import REMEDY as FER_PLUS_REMEDY
 from vire_edge.training.evaluation.reading import check_start
-from vire_edge.training.rundir import RunDirectory, check_writable
+from vire_edge.training.run_files import check_writable
+from vire_edge.training.rundir import RunDirectory
 from vire_edge.training.settings import TrainSettings
 
 PACKAGES = ("keras", "onnx", "matplotlib")

@@ -70,7 +70,11 @@ class DataReady:
     def doubts(self) -> list[str]:
         """Why the network or its figures will be worth little, a sentence each."""
         never = [emotion for emotion, count in zip(EMOTIONS, self.learnt_per_class, strict=False) if not count]
-        doubts = [f"no picture of {', '.join(never)}: the network will never learn them"] if never else []
+        doubts = []
+        if never:
+            doubts.append(
+                f"no picture of {', '.join(never)}: a new network won't learn it, a trained one may forget it"
+            )
         measured = [self.evaluated, *([] if self.own is None else [self.own.set_aside])]
         if min(self.held_out, *measured) < FEW:
             doubts.append(

@@ -81,7 +81,7 @@ def quantize(content: bytes, held_out: Faces) -> bytes:
         f"{MODEL_METADATA_PREFIX}temperature": f"{temperature:.6f}",
         f"{MODEL_METADATA_PREFIX}created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         f"{MODEL_METADATA_PREFIX}quantization": (
-            f"int8 weights for each channel, uint8 activations, ranges of {min(len(held_out), CALIBRATION_FACES)} "
+            f"int8 weights for each channel, uint8 activations, ranges of {_calibrating(held_out)} "
             "held-out Training faces"
         ),
     }
@@ -98,10 +98,16 @@ def with_metrics(content: bytes, metrics: dict[str, Any]) -> bytes:
     return bytes(graph.SerializeToString())
 
 
+def _calibrating(faces: Faces) -> int:
+    """How many of the faces give the ranges: the quantizer takes nothing but batches of one size."""
+    count = min(len(faces), CALIBRATION_FACES)
+    return count - count % BATCH if count > BATCH else count
+
+
 def _calibration(faces: Faces) -> Any:
     """The reader that the quantizer asks for faces."""
     quantization = _quantization()
-    chosen = faces.images[np.random.default_rng(0).permutation(len(faces))[:CALIBRATION_FACES], ..., None]
+    chosen = faces.images[np.random.default_rng(0).permutation(len(faces))[: _calibrating(faces)], ..., None]
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined, misc]  # ships no types
         def __init__(self) -> None:

@@ -55,6 +55,9 @@ class Recipe:
     averaging: float = 0.0
     """Momentum of the moving average, over steps, of weights and batch-norm statistics that is evaluated and kept;
     0 for none."""
+    start_share: float = 0.0
+    """The share that the network a run goes on from has in the weights that are evaluated and kept (WiSE-FT, Wortsman
+    et al. 2022): what is learnt anew costs less of what was known."""
     clean: bool = False
     """Leave out blanks, repeats, conflicting labels and images of the evaluation split."""
     held_out: float = 0.05
@@ -146,12 +149,22 @@ VIRE = Recipe(
 )
 """The recipe of `vire`, from which those of the other deep networks differ little."""
 
+PLAIN = replace(
+    VIRE,
+    optimizer=Optimizer.ADAM,
+    weight_decay=0.02,
+    mixup=0.0,
+    augmentation=replace(VIRE.augmentation, rotation_degrees=10, scale=0.1, erasing=0.0),
+)
+"""For networks without batch norm that are far from knowing their images by heart: AdamW, nothing mixed or erased."""
+
 BEST: dict[str, Recipe] = {
     "vire": VIRE,
     "resnet": VIRE,
     "densenet": replace(VIRE, dropout=0.1),
-    # Without batch norm a rate of 0.1 does not converge.
-    "alexnet": replace(VIRE, learning_rate=0.02, dropout=ALEXNET_DROPOUT, epochs=60),
+    # Without batch norm SGD is slow at 0.02 and does not converge at 0.1. Three epochs from one network that was at a
+    # held-out loss of 1.187: SGD, with mixing and erasing, 1.193; this 1.167.
+    "alexnet": replace(PLAIN, learning_rate=0.0003, epochs=60, dropout=ALEXNET_DROPOUT),
     "attention": replace(
         VIRE,
         optimizer=Optimizer.ADAM,
@@ -161,17 +174,8 @@ BEST: dict[str, Recipe] = {
         initializer="glorot_uniform",
         dropout=0.1,
     ),
-    # Too small to learn its images by heart, so little is done against that: no mixing, no erasing, less dropout.
-    "cnn": replace(
-        VIRE,
-        optimizer=Optimizer.ADAM,
-        learning_rate=0.0015,
-        weight_decay=0.02,
-        epochs=120,
-        dropout=0.1,
-        mixup=0.0,
-        augmentation=replace(VIRE.augmentation, rotation_degrees=10, scale=0.1, erasing=0.0),
-    ),
+    # Too small to learn its images by heart, so little is done against that: less dropout, too.
+    "cnn": replace(PLAIN, learning_rate=0.0015, epochs=120, dropout=0.1),
 }
 """The recipes that aim at the highest accuracy, whatever they take."""
 
@@ -210,6 +214,8 @@ FINE_TUNE: dict[str, Recipe] = {
         calm=0.0,
         mixup=0.0,
         averaging=0.99,
+        # Of 51 own faces 49 %, 51 %, 45 % were read right at 0, 0.25, 0.5; of PublicTest 67.4 %, 67.9 %, 68.1 %.
+        start_share=0.25,
     )
     for name, recipe in BEST.items()
 }

@@ -1,19 +1,16 @@
 """The run directory: settings, checkpoint, history, figures and models of one training run.
 
-Every file is whole or absent: it is written beside its place and moved there.
+Every file is whole or absent, after a power cut too.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import errno
 import io
 import json
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shlex import quote
@@ -23,6 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vire_edge.errors import StorageError, TrainingError
+from vire_edge.training.run_files import arrays_of, check_writable, whole_or_absent, write_whole
+
+HELD_OUT = "held_out.bin"
+"""In a run's directory and in its Keras file: the keys of its held-out faces, one after another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class Checkpoint(NamedTuple):
     """The number of steps, from which the learning rate follows, and the optimizer's slots."""
     averaged: list[NDArray[Any]]
     """The moving average of `weights`; empty where the recipe has none."""
+    start: list[NDArray[Any]]
+    """The weights that the run began with; empty where they have no share in those that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,11 @@ class RunDirectory:
         return self.path / "history.png"
 
     @property
+    def held_out(self) -> Path:
+        """Keys of the faces that choose and calibrate and are not learnt from, as the Keras file has them, too."""
+        return self.path / HELD_OUT
+
+    @property
     def before(self) -> Path:
         """What the network that the run went on from had read, JSON."""
         return self.path / "before.json"
@@ -141,13 +149,15 @@ class RunDirectory:
             raise TrainingError(f"{self.path} holds a run already; go on with --run {quote(str(self.path))} --resume")
         check_writable(self.path)
         # What a run leaves that was killed while it began is no reason to refuse.
-        begun = {name for path in (self.data, self.environment) for name in (path.name, path.name + ".half")}
+        begun = {
+            name for path in (self.data, self.environment, self.held_out) for name in (path.name, path.name + ".half")
+        }
         if self.path.exists() and not {entry.name for entry in self.path.iterdir()} <= begun:
             raise TrainingError(f"{self.path} holds other files and no run; name a new folder with --run")
 
     def write_json(self, path: Path, value: Any) -> None:
         """Write `value` as JSON in one step."""
-        self._replace(path, json.dumps(value, indent=2, default=str).encode() + b"\n")
+        write_whole(path, json.dumps(value, indent=2, default=str).encode() + b"\n")
 
     def read_json(self, path: Path) -> Any:
         """Read a file that `write_json` wrote.
@@ -174,7 +184,7 @@ class RunDirectory:
         writer = csv.DictWriter(text, list(EpochRecord.__dataclass_fields__))
         writer.writeheader()
         writer.writerows(rows)
-        self._replace(self.path / "history.csv", text.getvalue().encode())
+        write_whole(self.path / "history.csv", text.getvalue().encode())
 
     def read_history(self, epochs: int | None = None) -> list[EpochRecord]:
         """The first `epochs` records, or all; a kill may have left one more than the checkpoint knows.
@@ -198,13 +208,18 @@ class RunDirectory:
 
     def write_bytes(self, path: Path, content: bytes) -> None:
         """Write a file in one step."""
-        self._replace(path, content)
+        write_whole(path, content)
 
     def save_model(self, path: Path, model: Any) -> None:
-        """Save a Keras model in one step."""
+        """Save a Keras model in one step, and in it which faces it was calibrated on, where the run knows."""
         half = path.with_suffix(".half.keras")
-        with _whole_or_absent(path, half):
+        with whole_or_absent(path, half):
             model.save(half)
+            if self.held_out.exists():
+                with zipfile.ZipFile(half, "a") as archive:
+                    archive.write(self.held_out, HELD_OUT)
+            with half.open("rb+") as file:
+                os.fsync(file.fileno())
             half.replace(path)
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
@@ -216,11 +231,11 @@ class RunDirectory:
         }
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
-        self._replace(self.checkpoint, buffer.getvalue())
+        write_whole(self.checkpoint, buffer.getvalue())
 
     def load_checkpoint(self) -> Checkpoint:
         """The last one saved."""
-        with _arrays_of(self.checkpoint) as arrays:
+        with arrays_of(self.checkpoint) as arrays:
             # An archive lists its arrays in the order in which they were written.
             return Checkpoint(
                 *(
@@ -229,54 +244,35 @@ class RunDirectory:
                 )
             )
 
-    def save_weights(self, weights: list[NDArray[np.floating[Any]]]) -> None:
-        """Save the chosen weights in one step."""
+    def save_weights(self, weights: list[NDArray[np.floating[Any]]], epoch: int) -> None:
+        """Save the chosen weights and the epoch, from 1, that they are of, in one step."""
         buffer = io.BytesIO()
-        np.savez(buffer, *weights)
-        self._replace(self.kept, buffer.getvalue())
+        np.savez(buffer, *weights, epoch=np.array(epoch))
+        write_whole(self.kept, buffer.getvalue())
 
-    def load_weights(self) -> list[NDArray[np.floating[Any]]]:
-        """The chosen weights."""
-        with _arrays_of(self.kept) as arrays:
-            return [arrays[name] for name in arrays.files]
+    def load_weights(self) -> tuple[list[NDArray[np.floating[Any]]], int | None]:
+        """The chosen weights and their epoch, which a run of an earlier version does not tell."""
+        with arrays_of(self.kept) as arrays:
+            weights = [arrays[name] for name in arrays.files if name != "epoch"]
+            return weights, int(arrays["epoch"]) if "epoch" in arrays.files else None
 
-    def _replace(self, path: Path, content: bytes) -> None:
-        half = path.with_name(path.name + ".half")
-        with _whole_or_absent(path, half):
-            half.write_bytes(content)
-            half.replace(path)
+    def forget_results(self) -> None:
+        """Remove what an earlier end of the run left: from here on it would be of another epoch than the run is.
 
-
-def check_writable(folder: Path) -> None:
-    """Make sure that a folder can be written, or made where there is none, and leave everything as it is.
-
-    Raises:
-        StorageError: it cannot.
-    """
-    there = next(place for place in (folder, *folder.absolute().parents) if os.access(place, os.F_OK))
-    problem = None
-    if not there.is_dir():
-        problem = os.strerror(errno.ENOTDIR)
-    elif not os.access(there, os.W_OK | os.X_OK):
-        problem = os.strerror(errno.EACCES)
-    if problem:
-        raise StorageError(f"{folder} cannot be written ({problem}); name another folder with --run")
+        Raises:
+            StorageError: a file cannot be removed.
+        """
+        for path in (self.metrics, self.onnx_model, self.keras_model):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StorageError(f"{path} cannot be removed ({error.strerror}); permit it") from error
 
 
-@contextlib.contextmanager
-def _whole_or_absent(path: Path, half: Path) -> Iterator[None]:
-    """Leave nothing half written, which would keep a full disk full."""
+def held_out_in(network: Path) -> bytes:
+    """What `HELD_OUT` holds in a Keras file; nothing where it is of another origin, damaged or missing."""
     try:
-        yield
-    except OSError as error:
-        half.unlink(missing_ok=True)
-        raise StorageError(f"{path} cannot be written ({error.strerror}); free some space and use --resume") from error
-
-
-@contextlib.contextmanager
-def _arrays_of(path: Path) -> Iterator[Any]:
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            yield arrays
-    except (OSError, ValueError, EOFError, KeyError, zlib.error, zipfile.BadZipFile) as error:
-        raise TrainingError(f"{path} is damaged ({error}), so the run cannot go on; start a new one") from error
+        with zipfile.ZipFile(network) as archive:
+            return archive.read(HELD_OUT)
+    except (OSError, KeyError, zipfile.BadZipFile, zlib.error):
+        return b""

@@ -14,7 +14,10 @@ from vire_edge.training.data.targets import VotesAs
 from vire_edge.training.recipes import Optimizer, Recipe, recipe_for
 from vire_edge.training.rundir import RunDirectory
 
-OVERRIDES = ("epochs", "batch_size", "learning_rate", "initializer", "patience", "class_weight_power", "focal_gamma")
+OVERRIDES = (
+    *("epochs", "batch_size", "learning_rate", "initializer"),
+    *("patience", "class_weight_power", "focal_gamma", "start_share"),
+)
 """What the command line may change about a preset's recipe."""
 FACES_REPEATS = 10
 """Makes 200 own faces one in fifteen among FER2013's; once each, they would be one in 150."""
@@ -87,6 +90,11 @@ class TrainSettings:
         if self.teachers and not recipe.distillation:
             raise IgnoredOptionError(
                 "--teacher", f"{name} imitates no teacher; choose --preset best, or leave out --teacher"
+            )
+        if recipe.start_share and self.start_from is None:
+            raise IgnoredOptionError(
+                "--start-share",
+                f"{name} goes on from no network; name one with --start-from, or leave out --start-share",
             )
 
     @property

@@ -1,8 +1,8 @@
 """Trained model files → what a network that learns may imitate (distillation, Hinton et al. 2015).
 
 A teacher's doubt tells more of a face than its label: which other expressions it resembles.
-Several teachers answer with their mean, as an ensemble, and each with the mean of a face and its mirror image: a
-smile is one from either side.
+One teacher answers with the mean of a face and its mirror image: a smile is one from either side. Several answer with
+their mean, as an ensemble, and see the face and its mirror image by turns, which costs half as much.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def ensemble(paths: Sequence[Path]) -> Reader | None:
 
     def answer(faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         views = (faces, np.ascontiguousarray(faces[:, :, ::-1]))
-        return np.asarray(np.mean([model(view) for model in models for view in views], axis=0), np.float32)
+        looks = [(models[which % len(models)], views[which % 2]) for which in range(max(2, len(models)))]
+        return np.asarray(np.mean([model(view) for model, view in looks], axis=0), np.float32)
 
     return answer

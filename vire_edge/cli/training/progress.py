@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from vire_edge.training.data.cleaning import Findings
     from vire_edge.training.progress import BatchDone, DataReady, Event
 
-
+FER2013_TRAINING = 28_709
+"""Images of its Training split (Goodfellow et al. 2013)."""
 LINE_SECONDS = 60.0
 """Elsewhere than on a terminal, a line after so long shows that the run is alive, and fills no log."""
 
@@ -76,11 +77,14 @@ class Reporter:
             self._reading = None
         found, mine, print_line = ready.findings, ready.own, self._tell
         alone = ready.evaluated_on != "PublicTest"
+        # A file that was cut off after a whole row looks like a whole one.
+        part = "" if alone or found.images == FER2013_TRAINING else f" of FER2013's {FER2013_TRAINING}"
         print_line(
-            f"{found.images} training images: {found.repeats} repeats, {found.conflicting} with conflicting "
+            f"{found.images} training images{part}: {found.repeats} repeats, {found.conflicting} with conflicting "
             f"labels, {found.blank} blank, {found.leaks} also in {'test/' if alone else 'PublicTest'}"
         )
         print_line(_by_class(found))
+        print_line(f"SHA-256 of all images, the same in every form: {ready.dataset_digest}")
         if found.evaluation_repeats or found.evaluation_blank:
             print_line(
                 f"{ready.evaluated_on} to measure on: {found.evaluation_repeats} repeats, "

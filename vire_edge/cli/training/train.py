@@ -69,7 +69,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same run.")] = 1,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(min=0.0, help="Instead of the recipe's.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=1e-9, max=10.0, help="Instead of the recipe's.")] = None,
     initializer: Annotated[
         str | None, typer.Option(help="Instead of the recipe's: glorot_uniform, he_normal or lecun_normal.")
     ] = None,
@@ -85,7 +85,7 @@ def train(
         typer.Option(min=0.0, max=1.0, help="How much rare classes count more: 0 not, 1 all classes alike."),
     ] = None,
     focal_gamma: Annotated[
-        float | None, typer.Option(min=0.0, help="Focal loss: how much less sure images count; 0 for none.")
+        float | None, typer.Option(min=0.0, max=10.0, help="Focal loss: how much less sure images count; 0 for none.")
     ] = None,
     teacher: Annotated[
         list[Path] | None,
@@ -94,6 +94,10 @@ def train(
     start_from: Annotated[
         Path | None,
         typer.Option(help="A trained network of the same architecture, such as models/vire.keras, to go on from."),
+    ] = None,
+    start_share: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=0.9, help="What share of that network's weights stays in those that are kept."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --run after its last epoch.")] = False,
     check_data: Annotated[
@@ -145,7 +149,16 @@ def train(
             start_from=start_from,
             precision=precision or Precision.FLOAT32,
         )
-        values = (epochs, batch_size, learning_rate, initializer, patience, class_weight_power, focal_gamma)
+        values = (
+            epochs,
+            batch_size,
+            learning_rate,
+            initializer,
+            patience,
+            class_weight_power,
+            focal_gamma,
+            start_share,
+        )
         given = dict(zip(OVERRIDES, values, strict=True))
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         settings = replace(settings, recipe=replace(settings.effective_recipe, **changes))
@@ -165,7 +178,8 @@ def _check_resumed(context: typer.Context) -> None:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE" and name not in _MOVABLE:
             raise typer.BadParameter(
-                "a run that is resumed has its own; leave it out, or start a new run",
+                "a run that is resumed has its own; leave it out, or start a new run, from this one's network with: "
+                "--start-from RUN/model.keras",
                 param_hint=f"--{name.replace('_', '-')}",
             )
 

@@ -83,11 +83,11 @@ def mix(
     share = float(rng.beta(alpha, alpha))
     other = rng.permutation(len(images))
     mixed = np.rint(share * images + (1 - share) * images[other].astype(np.float32)).astype(np.uint8)
-    return (
-        mixed,
-        np.asarray(share * targets + (1 - share) * targets[other], np.float32),
-        np.asarray(share * weights + (1 - share) * weights[other], np.float32),
-    )
+    # Each face brings its target with its own weight: of a rare class' face as much is learnt mixed as alone.
+    weighted = weights[:, None] * targets
+    weighted = share * weighted + (1 - share) * weighted[other]
+    total = weighted.sum(axis=1)
+    return mixed, np.asarray(weighted / total[:, None], np.float32), np.asarray(total, np.float32)
 
 
 def class_weights(labels: NDArray[np.int64], power: float) -> NDArray[np.float32]:

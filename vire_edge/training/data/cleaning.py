@@ -44,9 +44,12 @@ class Findings:
         return asdict(self)
 
 
+KEY_BYTES = 16
+
+
 def keys(faces: Faces) -> list[bytes]:
     """A short key for each image: equal exactly when the pixels are."""
-    return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in faces.images]
+    return [hashlib.blake2b(image.tobytes(), digest_size=KEY_BYTES).digest() for image in faces.images]
 
 
 def repeats_of(faces: Faces, reference: Faces) -> NDArray[np.bool_]:
@@ -82,13 +85,15 @@ def without_leaks(training: Faces, evaluation: Faces) -> Faces:
     return training.take(~repeats_of(training, evaluation))
 
 
-def hold_out(faces: Faces, share: float, *, seed: int) -> tuple[Faces, Faces]:
+def hold_out(faces: Faces, share: float, *, seed: int, known: frozenset[bytes] = frozenset()) -> tuple[Faces, Faces]:
     """Split into the faces to learn from and a stratified part to choose and calibrate with.
 
     Args:
         faces: at least two of each class that occurs.
         share: of each class, 0..1, rounded to whole images, at least one.
         seed: the same seed gives the same split.
+        known: keys of faces that were held out before. Those are taken again, instead of others that a network may
+            have learnt by heart, where they make at least half of the share.
 
     Returns:
         (to learn from, held out), both in the original order.
@@ -96,6 +101,9 @@ def hold_out(faces: Faces, share: float, *, seed: int) -> tuple[Faces, Faces]:
     Raises:
         DatasetError: a class has a single image.
     """
+    held = np.array([key in known for key in keys(faces)], bool)
+    if known and held.sum() >= share * len(faces) / 2:
+        return faces.take(~held), faces.take(held)
     rng = np.random.default_rng(seed)
     held = np.zeros(len(faces), bool)
     for label, emotion in enumerate(EMOTIONS):

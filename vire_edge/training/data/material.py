@@ -1,7 +1,7 @@
 """Files → what a run learns from, chooses by and is measured on: read, relabelled, cleaned and split.
 
-FER2013, a user's own faces, or both. Nothing here depends on anything but the files, the
-recipe and the seed, so a resumed run finds the same faces in the same order.
+FER2013, a user's own faces, or both. Nothing here depends on anything but the files, the recipe, the seed and the
+network that a run begins with, so a resumed run finds the same faces in the same order.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from vire_edge.training.data import cleaning
 from vire_edge.training.data.dataset import Dataset, Faces, Split, load
 from vire_edge.training.data.fer_plus import Annotated, annotate, read_votes
 from vire_edge.training.progress import DataReady, OwnFaces
+from vire_edge.training.rundir import RunDirectory, held_out_in
 from vire_edge.training.settings import TrainSettings
 
 SET_ASIDE = 0.2
@@ -149,8 +150,22 @@ def _held_out(faces: Faces, settings: TrainSettings) -> tuple[Faces, Faces]:
             f'{settings.data or settings.faces} holds pictures of "{occurring[0]}" alone; '
             "a network learns to tell classes apart: add pictures of another"
         )
-    learn, held_out = cleaning.hold_out(faces, settings.effective_recipe.held_out, seed=settings.seed)
+    learn, held_out = cleaning.hold_out(
+        faces, settings.effective_recipe.held_out, seed=settings.seed, known=_held_out_before(settings)
+    )
     return cleaning.without_leaks(learn, held_out), held_out
+
+
+def _held_out_before(settings: TrainSettings) -> frozenset[bytes]:
+    """Keys of the faces that the run holds out already, or that the network did which it begins with."""
+    run = RunDirectory(settings.run)
+    joined = b""
+    if run.held_out.exists():
+        joined = run.held_out.read_bytes()
+    elif settings.start_from is not None:
+        joined = held_out_in(settings.start_from)
+    size = cleaning.KEY_BYTES
+    return frozenset(joined[start : start + size] for start in range(0, len(joined), size))
 
 
 def _annotated(dataset: Dataset, settings: TrainSettings) -> Annotated:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vire_edge.domain import EMOTIONS
 
 CALIBRATION_BINS = 15
-SMALLEST_PROBABILITY = 1e-12
+SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
 """Keeps the logarithm finite; far under anything a float32 softmax means."""
 
 

@@ -29,6 +29,8 @@ def recipe_lines(settings: TrainSettings) -> list[str]:
         f"the last {recipe.calm:.0%} of the epochs: half the changes, whole, unmixed, by {_followed(settings)}": (
             recipe.calm > 0
         ),
+        f"kept: {1 - recipe.start_share:.0%} of what was learnt anew and {recipe.start_share:.0%} of the weights that "
+        "it began with": start is not None and recipe.start_share > 0,
         f"stopped early after {recipe.patience} epochs without a lower held-out loss": recipe.patience > 0,
     }
     return [

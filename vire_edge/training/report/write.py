@@ -57,6 +57,8 @@ def write_whole(path: Path, content: str | bytes) -> None:
         StorageError: it cannot be written.
     """
     half = path.with_name(path.name + ".half")
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise StorageError(f"{path} cannot be written (it is no regular file); name another place")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         half.write_bytes(content.encode() if isinstance(content, str) else content)
